@@ -1,1 +1,17 @@
+//! A lab without hardware: every outside system the pack talks to, on
+//! loopback, with real state behind it.
+//!
+//! Where a real daemon can be had it runs as a child (slapd, sshd, ipmi_sim);
+//! the rest answers as the real systems were seen to answer. Nothing here is
+//! shared with the clients, so that a mistake in one cannot cancel out in the
+//! other.
 
+pub mod cabling;
+pub mod dashboard;
+pub mod faults;
+pub mod fog;
+pub mod inventory;
+pub mod machine;
+pub mod nxos;
+pub mod pace;
+pub mod slapd;

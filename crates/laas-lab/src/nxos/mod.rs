@@ -1,0 +1,3 @@
+//! A Nexus switch: NX-API over HTTP with running and startup configuration.
+
+pub mod vlan_set;
