@@ -1,1 +1,26 @@
+//! One module per action; `src/bin/<action>.rs` is one line each.
 
+/// Declares the modules of the actions and the list that `cargo xtask check-pack` compares with the YAML.
+macro_rules! actions {
+    ($($name:ident),* $(,)?) => {
+        $(pub mod $name;)*
+
+        /// The command of every action.
+        pub fn commands() -> Vec<clap::Command> {
+            vec![$(laas_core::action::command::<$name::Args>()),*]
+        }
+    };
+}
+
+// One line each, in alphabetical order.
+actions! {}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn every_command_is_sound() {
+        for command in super::commands() {
+            command.debug_assert();
+        }
+    }
+}

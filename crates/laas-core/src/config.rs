@@ -1,0 +1,265 @@
+//! The pack's configuration, as `config.schema.yaml` describes it.
+
+use crate::env_vars;
+use crate::http::Tls;
+use crate::names::AccountName;
+use crate::{Failure, Secret, VlanId};
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Where StackStorm keeps the pack's configuration.
+const ST2_CONFIG: &str = "/opt/stackstorm/configs/laas.yaml";
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Config {
+    fog: Option<Fog>,
+    vpn: Option<Vpn>,
+    dashboard: Option<Dashboard>,
+    bot: Option<Bot>,
+    pub ssh: Ssh,
+    pub access: Access,
+    pub networks: Networks,
+    pub timing: Timing,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub struct Fog {
+    /// The web root, `http://10.0.0.5/fog`.
+    pub address: String,
+    pub api_key: Secret,
+    pub user_key: Secret,
+    #[serde(default)]
+    pub tls: Tls,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub struct Vpn {
+    /// A host name, or a URL `ldap://…` (StartTLS) or `ldaps://…`; a bare name means `ldap://` with StartTLS.
+    pub server: String,
+    pub authentication: VpnAuthentication,
+    pub directory: VpnDirectory,
+    pub user: VpnUser,
+    #[serde(default)]
+    pub tls: Tls,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub struct VpnAuthentication {
+    /// The DN that the pack binds with.
+    pub user: String,
+    pub pass: Secret,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub struct VpnDirectory {
+    /// `o=opnfv,dc=example,dc=org`
+    pub root: String,
+    /// The directory of the user entries below the root, `ou=People`.
+    pub user: String,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub struct VpnUser {
+    pub objects: Vec<String>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub struct Dashboard {
+    /// The server's root, `https://labs.example.org`; the pack adds `/api/labs/<lab_name>`.
+    pub address: String,
+    pub lab_name: String,
+    #[serde(default)]
+    pub tls: Tls,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub struct Bot {
+    pub address: String,
+    /// Path below the address by purpose; `failure` is the one used.
+    #[serde(default)]
+    pub endpoints: BTreeMap<String, String>,
+    #[serde(default)]
+    pub tls: Tls,
+}
+
+/// How the pack itself reaches the hosts.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default)]
+pub struct Ssh {
+    pub user: AccountName,
+    pub key_file: PathBuf,
+    pub port: u16,
+}
+
+/// Where tenants log in.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default)]
+pub struct Access {
+    /// The account that gets the tenants' keys; created if the image lacks it.
+    pub user: AccountName,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default)]
+pub struct Networks {
+    /// PXE and provisioning.
+    pub management: VlanId,
+    /// Where a port's native VLAN goes when a booking asks for none.
+    pub parking: VlanId,
+    /// VLANs that bookings may ask for, `11-13,100-199`.
+    pub tenant: String,
+    /// Tenant VLANs on which the pack (and the tenant's VPN) reaches a host.
+    pub public: Vec<VlanId>,
+}
+
+/// Deadlines in seconds, and how much goes on side by side.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default)]
+pub struct Timing {
+    /// A whole deploy, from the power button to FOG's word that it is complete.
+    pub image: u64,
+    /// Without progress or check-in for so long, an imaging task has stalled.
+    pub stall: u64,
+    /// From power on to an SSH login.
+    pub boot: u64,
+    /// A change of power until the BMC reports it.
+    pub power: u64,
+    /// One exchange with one peer.
+    pub call: u64,
+    /// Between two looks at something that takes minutes, in milliseconds.
+    pub poll_ms: u64,
+    /// Before a step whose peer could not be reached is tried again.
+    pub retry_delay: u64,
+    /// How often such a step is tried again.
+    pub retries: u64,
+    /// Hosts worked on side by side.
+    pub concurrency: u64,
+}
+
+impl Default for Ssh {
+    fn default() -> Self {
+        let home = std::env::var_os("HOME").map_or_else(|| PathBuf::from("/root"), PathBuf::from);
+        Self {
+            user: account("root"),
+            key_file: home.join(".ssh/id_ed25519"),
+            port: 22,
+        }
+    }
+}
+
+impl Default for Access {
+    fn default() -> Self {
+        Self {
+            user: account("opnfv"),
+        }
+    }
+}
+
+impl Default for Networks {
+    fn default() -> Self {
+        let vlan = |id: u64| VlanId::try_from(id).expect("a literal within 1 to 4094");
+        Self {
+            management: vlan(99),
+            parking: vlan(999),
+            tenant: "11-13,100-199".to_owned(),
+            public: vec![vlan(11)],
+        }
+    }
+}
+
+impl Default for Timing {
+    fn default() -> Self {
+        Self {
+            image: 3600,
+            stall: 600,
+            boot: 900,
+            power: 120,
+            call: 30,
+            poll_ms: 5000,
+            retry_delay: 15,
+            retries: 3,
+            concurrency: 8,
+        }
+    }
+}
+
+fn account(name: &str) -> AccountName {
+    name.parse().expect("a literal account name")
+}
+
+impl Timing {
+    pub fn call(&self) -> Duration {
+        Duration::from_secs(self.call)
+    }
+
+    pub fn poll(&self) -> Duration {
+        Duration::from_millis(self.poll_ms)
+    }
+}
+
+impl Config {
+    /// From `LAAS_CONFIG`, else from the file that `LAAS_CONFIG_FILE` names, else from StackStorm's place.
+    ///
+    /// # Errors
+    /// None of them can be read, or what is there does not fit the schema.
+    pub fn load() -> Result<Self, Failure> {
+        let hint = "see `config.schema.yaml` and `laas.yaml.example` of the pack";
+        if let Some(text) = std::env::var_os(env_vars::LAAS_CONFIG) {
+            let text = text.to_string_lossy();
+            // The parser's words would quote the value, which may be a secret: only the place is told.
+            return serde_json::from_str(&text).map_err(|e| {
+                let place = format!("line {} column {}", e.line(), e.column());
+                Failure::input(format!(
+                    "`{}` does not fit the schema at {place}",
+                    env_vars::LAAS_CONFIG
+                ))
+                .hint(hint)
+            });
+        }
+        let path = std::env::var_os(env_vars::LAAS_CONFIG_FILE)
+            .map_or_else(|| PathBuf::from(ST2_CONFIG), PathBuf::from);
+        let text = std::fs::read_to_string(&path).map_err(|e| {
+            Failure::input(format!("can't read the configuration `{}`: {e}", path.display()))
+                .hint(format!("set `{}`", env_vars::LAAS_CONFIG_FILE))
+        })?;
+        serde_yaml::from_str(&text).map_err(|e| {
+            let place = e
+                .location()
+                .map_or(String::new(), |l| format!(" at line {}", l.line()));
+            Failure::input(format!("`{}` does not fit the schema{place}", path.display())).hint(hint)
+        })
+    }
+
+    /// # Errors
+    /// The section is missing.
+    pub fn fog(&self) -> Result<&Fog, Failure> {
+        section(self.fog.as_ref(), "fog")
+    }
+
+    /// # Errors
+    /// The section is missing.
+    pub fn vpn(&self) -> Result<&Vpn, Failure> {
+        section(self.vpn.as_ref(), "vpn")
+    }
+
+    /// # Errors
+    /// The section is missing.
+    pub fn dashboard(&self) -> Result<&Dashboard, Failure> {
+        section(self.dashboard.as_ref(), "dashboard")
+    }
+
+    /// The chat endpoint is a convenience: a lab without one has none.
+    pub fn bot(&self) -> Option<&Bot> {
+        self.bot.as_ref()
+    }
+}
+
+fn section<'a, T>(section: Option<&'a T>, name: &str) -> Result<&'a T, Failure> {
+    section.ok_or_else(|| {
+        Failure::input(format!("`{name}` is missing from the pack's configuration"))
+            .hint("see `config.schema.yaml` and `laas.yaml.example` of the pack")
+    })
+}

@@ -1,0 +1,241 @@
+//! HTTP for every client: timeouts on everything, no redirects, verified TLS, bounded bodies.
+
+use crate::{Classify, Kind};
+use reqwest::blocking::{Client, RequestBuilder};
+use reqwest::{Method, Url};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use std::io::Read;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// How long a connection may take to stand.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// More than any peer of a lab answers; a dashboard's `jobs/done` grows for ever, but slowly.
+const BODY_LIMIT: u64 = 32 << 20;
+/// Debian's and Red Hat's bundles of certificate authorities.
+const SYSTEM_CA: [&str; 2] = [
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+];
+
+/// How the certificate of one peer is verified.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq)]
+#[serde(default)]
+pub struct Tls {
+    /// A PEM file of certificate authorities to trust instead of the system's.
+    pub ca: Option<PathBuf>,
+    /// Accept any certificate of this one peer.
+    pub insecure: bool,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum HttpError {
+    #[error("`{url}` is not an http or https address")]
+    Address { url: String },
+    #[error("can't read the certificate authorities in `{path}`")]
+    Ca {
+        path: PathBuf,
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    #[error("can't set up HTTP for `{url}`")]
+    Setup { url: String, source: reqwest::Error },
+    #[error("can't reach `{url}`")]
+    Connect { url: String, source: reqwest::Error },
+    #[error("`{url}` did not answer within {} s", timeout.as_secs_f32())]
+    Timeout { url: String, timeout: Duration },
+    #[error("the answer of `{url}` broke off")]
+    Cut {
+        url: String,
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    #[error("`{url}` answered HTTP {status} with {content_type} instead of JSON: `{start}`")]
+    NotJson {
+        url: String,
+        status: u16,
+        content_type: String,
+        start: String,
+        source: serde_json::Error,
+    },
+}
+
+impl Classify for HttpError {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Address { .. } | Self::Ca { .. } | Self::Setup { .. } => Kind::Input,
+            // A page of a proxy or a half answer says nothing about what the peer did: look again.
+            Self::Connect { .. } | Self::Timeout { .. } | Self::Cut { .. } | Self::NotJson { .. } => {
+                Kind::Unreachable
+            }
+        }
+    }
+}
+
+/// A peer that speaks HTTP below one address.
+#[derive(Debug, Clone)]
+pub struct Http {
+    client: Client,
+    base: Url,
+    timeout: Duration,
+}
+
+/// A whole answer, whatever its status.
+#[derive(Debug, Clone)]
+pub struct Answer {
+    pub url: String,
+    pub status: u16,
+    pub content_type: String,
+    pub body: String,
+}
+
+impl Http {
+    /// `base` is the address that paths are appended to; `timeout` is for one exchange from connect to last byte.
+    ///
+    /// # Errors
+    /// The address is no http(s) URL or the certificate authorities can't be read. Nothing is sent.
+    pub fn new(base: &str, tls: &Tls, timeout: Duration) -> Result<Self, HttpError> {
+        let mut url = Url::parse(base)
+            .ok()
+            .filter(|u| matches!(u.scheme(), "http" | "https") && u.has_host())
+            .ok_or_else(|| HttpError::Address { url: base.to_owned() })?;
+        let path = url.path().trim_end_matches('/').to_owned();
+        url.set_path(&path);
+        let mut builder = Client::builder()
+            .connect_timeout(CONNECT_TIMEOUT.min(timeout))
+            .timeout(timeout)
+            .redirect(reqwest::redirect::Policy::none())
+            .no_proxy()
+            .user_agent(concat!("laas/", env!("CARGO_PKG_VERSION")));
+        if url.scheme() == "https" {
+            builder = builder.danger_accept_invalid_certs(tls.insecure);
+            for certificate in authorities(tls)? {
+                builder = builder.add_root_certificate(certificate);
+            }
+        }
+        let client = builder.build().map_err(|source| HttpError::Setup {
+            url: base.to_owned(),
+            source,
+        })?;
+        Ok(Self {
+            client,
+            base: url,
+            timeout,
+        })
+    }
+
+    /// A request for the path made of `segments`, each percent-encoded, below the base address.
+    pub fn request(&self, method: Method, segments: &[&str]) -> RequestBuilder {
+        let mut url = self.base.clone();
+        if let Ok(mut path) = url.path_segments_mut() {
+            path.pop_if_empty().extend(segments);
+        }
+        self.client.request(method, url)
+    }
+
+    pub fn get(&self, segments: &[&str]) -> RequestBuilder {
+        self.request(Method::GET, segments)
+    }
+
+    pub fn post(&self, segments: &[&str]) -> RequestBuilder {
+        self.request(Method::POST, segments)
+    }
+
+    pub fn put(&self, segments: &[&str]) -> RequestBuilder {
+        self.request(Method::PUT, segments)
+    }
+
+    pub fn delete(&self, segments: &[&str]) -> RequestBuilder {
+        self.request(Method::DELETE, segments)
+    }
+
+    /// Sends and reads the whole answer. Any HTTP status is an answer.
+    ///
+    /// # Errors
+    /// The peer can't be reached, is too slow, or breaks off.
+    pub fn send(&self, request: RequestBuilder) -> Result<Answer, HttpError> {
+        let base = self.base.to_string();
+        let failed = |url: Option<String>, source: reqwest::Error| {
+            let url = url.unwrap_or_else(|| base.clone());
+            if source.is_timeout() && !source.is_connect() {
+                HttpError::Timeout {
+                    url,
+                    timeout: self.timeout,
+                }
+            } else if source.is_builder() {
+                HttpError::Setup {
+                    url,
+                    source: source.without_url(),
+                }
+            } else {
+                HttpError::Connect {
+                    url,
+                    source: source.without_url(),
+                }
+            }
+        };
+        let response = request
+            .send()
+            .map_err(|e| failed(e.url().map(Url::to_string), e))?;
+        let url = response.url().to_string();
+        let status = response.status().as_u16();
+        let header = response.headers().get(reqwest::header::CONTENT_TYPE);
+        let content_type = header
+            .and_then(|v| v.to_str().ok())
+            .unwrap_or("no content type")
+            .to_owned();
+        let mut bytes = Vec::new();
+        response
+            .take(BODY_LIMIT)
+            .read_to_end(&mut bytes)
+            .map_err(|source| HttpError::Cut {
+                url: url.clone(),
+                source: source.into(),
+            })?;
+        let body = String::from_utf8_lossy(&bytes).into_owned();
+        tracing::debug!(url, status, bytes = bytes.len(), "answer");
+        Ok(Answer {
+            url,
+            status,
+            content_type,
+            body,
+        })
+    }
+}
+
+impl Answer {
+    pub fn ok(&self) -> bool {
+        (200..300).contains(&self.status)
+    }
+
+    /// # Errors
+    /// The body is not JSON of the shape of `T`; the error quotes how it starts.
+    pub fn json<T: DeserializeOwned>(&self) -> Result<T, HttpError> {
+        serde_json::from_str(&self.body).map_err(|source| HttpError::NotJson {
+            url: self.url.clone(),
+            status: self.status,
+            content_type: self.content_type.clone(),
+            start: self.start(),
+            source,
+        })
+    }
+
+    /// The first words of the body on one line, for messages. Don't use it on bodies that hold secrets.
+    pub fn start(&self) -> String {
+        let words: Vec<_> = self.body.split_whitespace().take(40).collect();
+        words.join(" ").chars().take(160).collect()
+    }
+}
+
+fn authorities(tls: &Tls) -> Result<Vec<reqwest::Certificate>, HttpError> {
+    if tls.insecure {
+        return Ok(Vec::new());
+    }
+    let system = || SYSTEM_CA.iter().map(PathBuf::from).find(|p| p.exists());
+    let Some(path) = tls.ca.clone().or_else(system) else {
+        return Ok(Vec::new());
+    };
+    let read = || -> Result<_, Box<dyn std::error::Error + Send + Sync>> {
+        Ok(reqwest::Certificate::from_pem_bundle(&std::fs::read(&path)?)?)
+    };
+    read().map_err(|source| HttpError::Ca { path, source })
+}

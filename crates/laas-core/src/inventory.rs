@@ -1,0 +1,235 @@
+//! The lab's machines as `hosts.json` describes them.
+
+use crate::datastore::{Datastore, DatastoreError};
+use crate::{Classify, HostName, Kind, Mac, Secret, VlanId};
+use serde::Deserialize;
+use serde_json::Value;
+use std::collections::BTreeMap;
+
+/// Host key of the list of all host names.
+const HOSTS: &str = "hosts";
+
+/// One machine, as its key in the datastore says.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Host {
+    #[serde(skip, default = "unnamed")]
+    pub name: HostName,
+    /// The resource id on the dashboard.
+    #[serde(default)]
+    pub dashboard_id: Option<Value>,
+    /// The name that FOG knows the host by.
+    pub fog_name: String,
+    /// A name or address that resolves to the host, wherever it is at the moment.
+    pub hostname: String,
+    #[serde(default)]
+    pub ubuntu_image: Option<u64>,
+    #[serde(default)]
+    pub centos_image: Option<u64>,
+    #[serde(default)]
+    pub suse_image: Option<u64>,
+    #[serde(default)]
+    pub interfaces: BTreeMap<String, Interface>,
+    /// The host's reserved address by VLAN id, for labs without a DNS that follows DHCP.
+    #[serde(default)]
+    pub addresses: BTreeMap<String, String>,
+    /// How to reach its BMC.
+    #[serde(default)]
+    pub bmc: Option<Bmc>,
+}
+
+/// A network interface and where its cable goes.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Interface {
+    pub mac: Mac,
+    /// The PCI address, as `ethtool -i` reports it.
+    #[serde(default)]
+    pub bus: Option<String>,
+    /// The management address of the switch.
+    pub switch: String,
+    /// The port's name on the switch, `Ethernet1/34`.
+    pub port: String,
+    /// The interface's name in the system, `eno49`.
+    pub name: String,
+}
+
+/// A baseboard management controller.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Bmc {
+    /// `ipmi` (the default) or `redfish`.
+    #[serde(default)]
+    pub driver: BmcDriver,
+    pub address: String,
+    #[serde(default)]
+    pub port: Option<u16>,
+    pub user: String,
+    /// The (encrypted) datastore key of the password.
+    pub password_key: String,
+    /// IPMI cipher suite: 17 (the default) or 3.
+    #[serde(default)]
+    pub cipher: Option<u8>,
+    /// The slot of the tenants' account; a free one is looked for if it is absent.
+    #[serde(default)]
+    pub user_slot: Option<u8>,
+    /// For the dashboard; asked from the BMC if it is absent.
+    #[serde(default)]
+    pub mac: Option<Mac>,
+}
+
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum BmcDriver {
+    #[default]
+    Ipmi,
+    Redfish,
+}
+
+/// A switch's access, as the key `switch_<address>` says.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Switch {
+    /// `nxos` (the default).
+    #[serde(default = "nxos")]
+    pub driver: String,
+    /// Where its API is, if not at `https://<address>`.
+    #[serde(default)]
+    pub url: Option<String>,
+    pub user: String,
+    pub password: Secret,
+    #[serde(default)]
+    pub tls: crate::http::Tls,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum InventoryError {
+    #[error("can't read the lab's inventory")]
+    Datastore(#[from] DatastoreError),
+    #[error("the datastore has no key `{key}`")]
+    Missing { key: String },
+    /// The parser's words would quote values, and some are secrets: only the place is told.
+    #[error("the datastore's key `{key}` is malformed at line {line} column {column}")]
+    Malformed {
+        key: String,
+        line: usize,
+        column: usize,
+        source: Option<NotQuoted>,
+    },
+    #[error("host `{host}` is not in the datastore's list `hosts`")]
+    Unlisted { host: HostName },
+}
+
+/// What a parser said, when it quotes nothing secret.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct NotQuoted(String);
+
+impl Classify for InventoryError {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Datastore(source) => source.kind(),
+            Self::Missing { .. } | Self::Malformed { .. } | Self::Unlisted { .. } => Kind::Input,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Datastore(source) => source.hint(),
+            Self::Missing { key } => Some(format!(
+                "load it with `st2 key load hosts.json` or `st2 key set {key} …`"
+            )),
+            Self::Malformed { .. } => Some("compare it with `hosts.json.example` of the pack".to_owned()),
+            Self::Unlisted { host } => Some(format!(
+                "add `{host}` to the key `{HOSTS}`, or check the spelling"
+            )),
+        }
+    }
+}
+
+impl Host {
+    /// The host's entry; it must be in the list `hosts`.
+    ///
+    /// # Errors
+    /// It is unlisted, missing or malformed, or the datastore can't be read.
+    pub fn load(datastore: &Datastore, name: &HostName) -> Result<Self, InventoryError> {
+        if !names(datastore)?.contains(name) {
+            return Err(InventoryError::Unlisted { host: name.clone() });
+        }
+        let value = read(datastore, name.as_str())?;
+        let mut host: Self = parse(name.as_str(), &value, true)?;
+        host.name = name.clone();
+        Ok(host)
+    }
+
+    /// The interface with this MAC.
+    pub fn interface(&self, mac: &Mac) -> Option<&Interface> {
+        self.interfaces.values().find(|i| i.mac == *mac)
+    }
+
+    /// The operating system that the inventory says an image holds: `ubuntu`, `centos` or `suse`.
+    pub fn image_os(&self, image: u64) -> Option<&'static str> {
+        let known = [
+            ("ubuntu", self.ubuntu_image),
+            ("centos", self.centos_image),
+            ("suse", self.suse_image),
+        ];
+        known.iter().find(|(_, id)| *id == Some(image)).map(|(os, _)| *os)
+    }
+
+    /// Where to look for the host when it is on one of `vlans`: reserved addresses first, then its `hostname`.
+    pub fn addresses_on(&self, vlans: &[VlanId]) -> Vec<String> {
+        let reserved = vlans
+            .iter()
+            .filter_map(|v| self.addresses.get(&v.to_string()).cloned());
+        let mut found: Vec<String> = reserved.collect();
+        if found.is_empty() {
+            found.push(self.hostname.clone());
+        }
+        found
+    }
+}
+
+/// The names of all hosts of the lab.
+///
+/// # Errors
+/// The key `hosts` is missing or malformed, or the datastore can't be read.
+pub fn names(datastore: &Datastore) -> Result<Vec<HostName>, InventoryError> {
+    parse(HOSTS, &read(datastore, HOSTS)?, true)
+}
+
+impl Switch {
+    /// # Errors
+    /// The key `switch_<address>` is missing or malformed, or the datastore can't be read.
+    pub fn load(datastore: &Datastore, address: &str) -> Result<Self, InventoryError> {
+        let key = format!("switch_{address}");
+        parse(&key, &read(datastore, &key)?, false)
+    }
+}
+
+/// A key that must be there, such as a password.
+///
+/// # Errors
+/// It is missing, or the datastore can't be read.
+pub fn read(datastore: &Datastore, key: &str) -> Result<Secret, InventoryError> {
+    datastore
+        .get(key)?
+        .ok_or_else(|| InventoryError::Missing { key: key.to_owned() })
+}
+
+fn parse<T: serde::de::DeserializeOwned>(
+    key: &str,
+    value: &Secret,
+    quotable: bool,
+) -> Result<T, InventoryError> {
+    serde_json::from_str(value.expose()).map_err(|e| InventoryError::Malformed {
+        key: key.to_owned(),
+        line: e.line(),
+        column: e.column(),
+        source: quotable.then(|| NotQuoted(e.to_string())),
+    })
+}
+
+fn unnamed() -> HostName {
+    "unnamed".parse().expect("a literal host name")
+}
+
+fn nxos() -> String {
+    "nxos".to_owned()
+}

@@ -1,0 +1,282 @@
+//! Foreign text, parsed at the door: once a value has one of these types it can't break out of a shell line,
+//! a URL path or a file name.
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::fmt;
+use std::str::FromStr;
+
+/// Why a text is not what it should be; `Display` names the text and what was expected.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("`{}` is not {what}", shorten(text))]
+pub struct ParseError {
+    text: String,
+    what: &'static str,
+}
+
+fn shorten(text: &str) -> String {
+    let mut short: String = text.escape_debug().take(60).collect();
+    if short.len() < text.len() {
+        short.push('…');
+    }
+    short
+}
+
+fn error(text: &str, what: &'static str) -> ParseError {
+    ParseError {
+        text: text.to_owned(),
+        what,
+    }
+}
+
+/// The lab's name of a host (`pod1`), as the dashboard, the datastore and the lock files use it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct HostName(String);
+
+impl FromStr for HostName {
+    type Err = ParseError;
+
+    fn from_str(text: &str) -> Result<Self, ParseError> {
+        let ok = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+        if text.is_empty() || text.len() > 63 || !text.chars().all(ok) || text.starts_with(['.', '-', '_']) {
+            return Err(error(
+                text,
+                "a host name (letters, digits, `.`, `_`, `-`; at most 63)",
+            ));
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+
+/// The name that a tenant gives to a machine. The dashboard's form lets `_`, dots and upper case pass.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SystemHostname(String);
+
+impl FromStr for SystemHostname {
+    type Err = ParseError;
+
+    fn from_str(text: &str) -> Result<Self, ParseError> {
+        let label = |l: &str| {
+            !l.is_empty()
+                && l.len() <= 63
+                && l.chars()
+                    .all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-'))
+                && !l.starts_with('-')
+                && !l.ends_with('-')
+        };
+        // Linux cuts a host name at 64 bytes.
+        if text.len() > 64 || !text.split('.').all(label) {
+            return Err(error(
+                text,
+                "a hostname for a machine (labels of letters, digits, `-`, `_`; at most 64)",
+            ));
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+
+/// A MAC address, kept in lower case with colons.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Mac(String);
+
+impl FromStr for Mac {
+    type Err = ParseError;
+
+    fn from_str(text: &str) -> Result<Self, ParseError> {
+        let parts: Vec<_> = text.split([':', '-']).collect();
+        let byte = |p: &&str| p.len() == 2 && p.chars().all(|c| c.is_ascii_hexdigit());
+        if parts.len() != 6 || !parts.iter().all(byte) {
+            return Err(error(text, "a MAC address like `00:11:22:33:44:55`"));
+        }
+        Ok(Self(parts.join(":").to_ascii_lowercase()))
+    }
+}
+
+/// A VLAN id, 1 to 4094 (IEEE 802.1Q reserves 0 and 4095).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct VlanId(u16);
+
+impl VlanId {
+    pub fn get(self) -> u16 {
+        self.0
+    }
+}
+
+impl TryFrom<u64> for VlanId {
+    type Error = ParseError;
+
+    fn try_from(id: u64) -> Result<Self, ParseError> {
+        match u16::try_from(id) {
+            Ok(id @ 1..=4094) => Ok(Self(id)),
+            _ => Err(error(&id.to_string(), "a VLAN id from 1 to 4094")),
+        }
+    }
+}
+
+impl FromStr for VlanId {
+    type Err = ParseError;
+
+    fn from_str(text: &str) -> Result<Self, ParseError> {
+        text.parse::<u64>()
+            .map_err(|_| error(text, "a VLAN id from 1 to 4094"))?
+            .try_into()
+    }
+}
+
+impl fmt::Display for VlanId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl Serialize for VlanId {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_u16(self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for VlanId {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        u64::deserialize(deserializer)?
+            .try_into()
+            .map_err(serde::de::Error::custom)
+    }
+}
+
+/// An account on a Linux host, after useradd(8)'s portable rule.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct AccountName(String);
+
+impl FromStr for AccountName {
+    type Err = ParseError;
+
+    fn from_str(text: &str) -> Result<Self, ParseError> {
+        let first = text
+            .chars()
+            .next()
+            .is_some_and(|c| c.is_ascii_lowercase() || c == '_');
+        let ok = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '_' | '-');
+        if !first || text.len() > 32 || !text.chars().all(ok) {
+            return Err(error(
+                text,
+                "an account name (lower-case letters, digits, `_`, `-`; at most 32)",
+            ));
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+
+/// The id of a task on the dashboard: a lower-case UUID.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TaskId(String);
+
+impl FromStr for TaskId {
+    type Err = ParseError;
+
+    fn from_str(text: &str) -> Result<Self, ParseError> {
+        let groups: Vec<_> = text.split('-').collect();
+        let hex = |g: &str| g.chars().all(|c| c.is_ascii_digit() || matches!(c, 'a'..='f'));
+        if groups.iter().map(|g| g.len()).ne([8, 4, 4, 4, 12]) || !groups.iter().all(|g| hex(g)) {
+            return Err(error(text, "a task id (a lower-case UUID)"));
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+
+/// What every checked text gives: the text itself, and serde both ways through the parser.
+macro_rules! checked_text {
+    ($($name:ident),*) => {$(
+        impl $name {
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(&self.0)
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+            }
+        }
+    )*};
+}
+
+checked_text!(HostName, SystemHostname, Mac, AccountName, TaskId);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hostile_text_stays_outside() {
+        for bad in [
+            "",
+            "a b",
+            "a;b",
+            "$(x)",
+            "../x",
+            "-x",
+            "a\n",
+            "ä",
+            "a/b",
+            &"x".repeat(64),
+            "a`b",
+            "a'b",
+        ] {
+            assert!(bad.parse::<HostName>().is_err(), "{bad:?}");
+            assert!(bad.parse::<AccountName>().is_err(), "{bad:?}");
+            assert!(bad.parse::<TaskId>().is_err(), "{bad:?}");
+            assert!(bad.parse::<Mac>().is_err(), "{bad:?}");
+        }
+        for bad in [
+            "",
+            ".",
+            "a..b",
+            "a b",
+            "-a",
+            "a-",
+            "a\nb",
+            "$(x)",
+            &"a".repeat(65),
+            "x/y",
+        ] {
+            assert!(bad.parse::<SystemHostname>().is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn what_labs_really_use_passes() {
+        for good in ["pod1", "rack2-u14.lab.example", "POD_3"] {
+            assert_eq!(good.parse::<HostName>().unwrap().as_str(), good);
+            assert_eq!(good.parse::<SystemHostname>().unwrap().as_str(), good);
+        }
+        assert_eq!(
+            "02-00-00-00-AA-01".parse::<Mac>().unwrap().as_str(),
+            "02:00:00:00:aa:01"
+        );
+        assert!("aebe085c-2b8c-4dfc-a4fc-bb2fa5bb41da".parse::<TaskId>().is_ok());
+        assert!("AEBE085C-2b8c-4dfc-a4fc-bb2fa5bb41da".parse::<TaskId>().is_err());
+        assert_eq!("4094".parse::<VlanId>().unwrap().get(), 4094);
+        assert!(
+            ["0", "4095", "-1", "x"]
+                .iter()
+                .all(|t| t.parse::<VlanId>().is_err())
+        );
+    }
+
+    #[test]
+    fn a_megabyte_is_not_repeated_in_the_error() {
+        let error = "x".repeat(1 << 20).parse::<HostName>().unwrap_err().to_string();
+        assert!(error.len() < 200, "{}", error.len());
+    }
+}
