@@ -1,0 +1,226 @@
+//! What the dashboard's administrators and users do, as methods.
+
+use std::ops::RangeInclusive;
+
+use serde::Deserialize;
+use time::OffsetDateTime;
+
+use super::Dashboard;
+use super::spec::{BookedHost, BookingSpec, HostSpec, OpnfvSpec, Refused, Role, UserSpec, Vlan};
+use super::state::{Host, Shuffle};
+use super::task::Work;
+use super::view::{HostState, JobState, Mail, PageRow, Post};
+
+/// The booking that was observed on the real dashboard: users 3 (alice) and 4 (bob), hosts `pod1` and `pod2`.
+#[derive(Clone, Debug, Default, Deserialize)]
+pub struct CaptureBooking {
+    /// The public key file of alice, the owner.
+    pub alice_key: Option<String>,
+    /// The public key file of bob, the collaborator.
+    pub bob_key: Option<String>,
+    /// With an OPNFV installation, hence a software task.
+    #[serde(default)]
+    pub software: bool,
+    /// With a snapshot of `pod1`.
+    #[serde(default)]
+    pub snapshot: bool,
+}
+
+impl Dashboard {
+    /// Registers a host; its lab id must be new.
+    pub fn add_host(&self, spec: HostSpec) -> Result<(), Refused> {
+        let mut state = self.lock();
+        if state.host(&spec.labid).is_some() {
+            return Err(Refused::KnownHost(spec.labid));
+        }
+        let wanted = spec.lab.as_ref();
+        let lab = match state
+            .labs
+            .iter()
+            .find(|lab| wanted.is_none_or(|wanted| *wanted == lab.name))
+        {
+            Some(lab) => lab.name.clone(),
+            None => return Err(Refused::UnknownLab(wanted.cloned().unwrap_or_default())),
+        };
+        state.hosts.push(Host {
+            spec,
+            lab,
+            working: true,
+            bmc: None,
+            booking: None,
+        });
+        Ok(())
+    }
+
+    /// Adds a user, or changes the one with that id; tasks made before keep the old key.
+    pub fn add_user(&self, spec: UserSpec) {
+        self.lock().users.insert(spec.id, spec);
+    }
+
+    /// Books hosts for a week; the answer is the number of the booking and of its job.
+    pub fn book(&self, spec: BookingSpec) -> Result<u32, Refused> {
+        self.lock().book(spec)
+    }
+
+    /// Makes the observed booking: alice and bob are added with these keys, the two hosts if they are missing.
+    pub fn book_capture(&self, wanted: CaptureBooking) -> Result<u32, Refused> {
+        for (id, username, ssh_key) in [(3, "alice", wanted.alice_key), (4, "bob", wanted.bob_key)] {
+            let email = format!("{username}@example.org");
+            self.add_user(UserSpec {
+                id,
+                username: username.to_owned(),
+                email,
+                ssh_key,
+            });
+        }
+        let mut hosts = Vec::new();
+        for (number, image, hostname, role) in [
+            (1, 17, "jump", Role::Jumphost),
+            (2, 22, "compute1", Role::Compute),
+        ] {
+            let labid = format!("pod{number}");
+            let macs = [1, 2, 3].map(|port| format!("02:00:00:00:0{number}:0{port}"));
+            if self.host(&labid).is_none() {
+                self.add_host(HostSpec::new(&labid, &[&macs[0], &macs[1], &macs[2]]))?;
+            }
+            let [first, second, _] = macs;
+            let networks = [
+                (first, vec![Vlan::untagged(11), Vlan::tagged(103)]),
+                (second, vec![Vlan::untagged(104), Vlan::tagged(105)]),
+            ];
+            hosts.push(BookedHost {
+                labid,
+                image,
+                hostname: hostname.to_owned(),
+                role,
+                networks: networks.into(),
+            });
+        }
+        let opnfv = wanted.software.then(|| OpnfvSpec {
+            installer: "Fuel".to_owned(),
+            scenario: "os-nosdn-nofeature-noha".to_owned(),
+            admin: 104,
+            mgmt: 103,
+            private: 105,
+            public: 11,
+        });
+        let snapshot = wanted.snapshot.then(|| "pod1".to_owned());
+        self.book(BookingSpec {
+            owner: 3,
+            collaborators: vec![4],
+            hosts,
+            opnfv,
+            snapshot,
+        })
+    }
+
+    /// The lowest VLAN of `range` that no running booking has on an interface.
+    pub fn free_vlan(&self, range: RangeInclusive<u16>) -> Option<u16> {
+        let state = self.lock();
+        let tasks = state.bookings.values().flat_map(|booking| &booking.tasks);
+        let ports = tasks.filter_map(|task| match &task.work {
+            Work::Network { ports, .. } => Some(ports),
+            _ => None,
+        });
+        let taken: Vec<u16> = ports
+            .flatten()
+            .flat_map(|(_, vlans)| vlans)
+            .map(|vlan| vlan.vlan_id)
+            .collect();
+        range.into_iter().find(|vlan| !taken.contains(vlan))
+    }
+
+    /// The booking's time is up now; its job changes with the next [`booking_poll`](Self::booking_poll).
+    pub fn cancel(&self, booking: u32) -> Result<(), Refused> {
+        self.lock().cancel(booking)
+    }
+
+    /// The booking's time is up now, and the minute's poll has seen it.
+    pub fn end(&self, booking: u32) -> Result<(), Refused> {
+        let mut state = self.lock();
+        state.cancel(booking)?;
+        state.booking_poll();
+        Ok(())
+    }
+
+    /// Removes the booking with its job, tasks and all; its hosts are free at once, with no cleanup.
+    pub fn delete(&self, booking: u32) -> Result<(), Refused> {
+        self.lock().delete(booking)
+    }
+
+    /// A user's Change/Reset of a booked host.
+    pub fn reimage(&self, host: &str, image: i64) -> Result<(), Refused> {
+        self.lock().reimage(host, image)
+    }
+
+    /// A user asks for an image of a booked host; the answer is the `dashboard_id` in the task.
+    pub fn snapshot(&self, host: &str) -> Result<i64, Refused> {
+        self.lock().snapshot(host)
+    }
+
+    /// What the application does each minute: first the poll, then the freeing.
+    pub fn tick(&self) {
+        let mut state = self.lock();
+        state.booking_poll();
+        state.free_hosts();
+    }
+
+    /// Turns the jobs of ended bookings into their cleanup.
+    pub fn booking_poll(&self) {
+        self.lock().booking_poll();
+    }
+
+    /// Frees the hosts of ended bookings whose cleanup is done, as far as the application can tell.
+    pub fn free_hosts(&self) {
+        self.lock().free_hosts();
+    }
+
+    /// While the mail server is down, a POST that completes a job answers 500 although it is saved.
+    pub fn set_mail_down(&self, down: bool) {
+        self.lock().mail_down = down;
+    }
+
+    /// Puts the dashboard's clock to `now`; it goes on from there.
+    pub fn set_time(&self, now: OffsetDateTime) {
+        let mut state = self.lock();
+        state.ahead = now - OffsetDateTime::now_utc();
+    }
+
+    /// Lists jobs and tasks in changing order from now on, the same for the same seed.
+    pub fn shuffle(&self, seed: u64) {
+        self.lock().shuffle = Some(Shuffle::new(seed));
+    }
+
+    /// The job with that number, if it is there.
+    pub fn job(&self, job: u32) -> Option<JobState> {
+        self.lock().job(job)
+    }
+
+    /// All jobs of all labs, oldest first.
+    pub fn jobs(&self) -> Vec<JobState> {
+        self.lock().jobs()
+    }
+
+    /// The host with that lab id, if it is known.
+    pub fn host(&self, labid: &str) -> Option<HostState> {
+        self.lock().host(labid).map(|host| HostState {
+            working: host.working,
+            booking: host.booking,
+        })
+    }
+
+    /// The progress page of a booking as the user `reader` sees it.
+    pub fn page(&self, booking: u32, reader: i64) -> Result<Vec<PageRow>, Refused> {
+        self.lock().page(booking, reader)
+    }
+
+    /// Every mail sent so far, oldest first.
+    pub fn mails(&self) -> Vec<Mail> {
+        self.lock().mails.clone()
+    }
+
+    /// Every POST to a task received so far, oldest first, also those that were refused.
+    pub fn posts(&self) -> Vec<Post> {
+        self.lock().posts.clone()
+    }
+}
