@@ -10,6 +10,7 @@ pub mod env_vars;
 pub mod failure;
 pub mod http;
 pub mod inventory;
+pub mod json_arg;
 pub mod ledger;
 pub mod lock;
 pub mod names;
