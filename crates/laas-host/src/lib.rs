@@ -1,1 +1,8 @@
+//! A host over SSH: its login, files, keys, hostname and network configuration.
 
+pub mod authorized_keys;
+pub mod network;
+pub mod ssh;
+pub mod system;
+
+pub use ssh::{HostKey, HostKeyPolicy, Login, Session, SshError};

@@ -1,0 +1,481 @@
+//! One SSH connection: login with the pack's key, a pinned host key, commands and whole files.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
+use laas_core::names::AccountName;
+use laas_core::wait::{Backoff, Deadline, Ended};
+use laas_core::{Classify, Kind};
+use std::io::{Read, Write};
+use std::net::{TcpStream, ToSocketAddrs};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// How long one address may take to answer before the next one is tried.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+/// Between two rounds over all addresses.
+const ROUND: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(2));
+/// More than any command here prints.
+const OUTPUT_LIMIT: u64 = 4 << 20;
+
+/// Who logs in where.
+#[derive(Debug, Clone)]
+pub struct Login {
+    /// Tried in turn: names or addresses.
+    pub addresses: Vec<String>,
+    pub port: u16,
+    pub user: AccountName,
+    /// The private key in OpenSSH's format, without a passphrase.
+    pub key_file: PathBuf,
+}
+
+/// A host's public key in base64, as in a `known_hosts` line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostKey {
+    /// `ssh-ed25519`, …
+    pub kind: String,
+    pub base64: String,
+}
+
+/// Which host keys are accepted.
+#[derive(Debug, Clone)]
+pub enum HostKeyPolicy {
+    /// Exactly this one.
+    Pinned(HostKey),
+    /// Any: only after a deploy that this pack itself started and saw succeed.
+    Any,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum SshError {
+    #[error("`{address}` is no address and no name that resolves")]
+    Resolve { address: String, source: std::io::Error },
+    #[error("can't reach `{address}` port {port}")]
+    Connect {
+        address: String,
+        port: u16,
+        source: std::io::Error,
+    },
+    #[error("`{address}` does not speak SSH in time")]
+    Handshake { address: String, source: ssh2::Error },
+    #[error("the host key of `{address}` is {found}, not the pinned {pinned}")]
+    HostKey {
+        address: String,
+        found: String,
+        pinned: String,
+    },
+    #[error("`{address}` refuses the key `{key_file}` for `{user}`")]
+    Login {
+        address: String,
+        user: AccountName,
+        key_file: PathBuf,
+        source: ssh2::Error,
+    },
+    #[error("can't use the private key `{key_file}`")]
+    KeyFile { key_file: PathBuf, source: ssh2::Error },
+    #[error("no SSH login in time")]
+    Deadline { source: Box<SshError> },
+    #[error("cancelled")]
+    Cancelled,
+    #[error("lost the SSH connection during `{what}`")]
+    Lost {
+        what: String,
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    #[error("`{what}` ended with {how}")]
+    Failed { what: String, how: String },
+}
+
+impl Classify for SshError {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Resolve { .. } | Self::Connect { .. } | Self::Handshake { .. } | Self::Lost { .. } => {
+                Kind::Unreachable
+            }
+            Self::HostKey { .. } | Self::Login { .. } | Self::Failed { .. } => Kind::Refused,
+            Self::KeyFile { .. } => Kind::Input,
+            Self::Deadline { source } => source.kind(),
+            Self::Cancelled => Kind::Cancelled,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::HostKey { .. } => Some("deploy the host again, or find out who answers there".to_owned()),
+            Self::Login { .. } => {
+                Some("is the pack's public key in the image's `authorized_keys`?".to_owned())
+            }
+            Self::Deadline { source } => source.hint(),
+            _ => None,
+        }
+    }
+}
+
+/// A login that stands.
+pub struct Session {
+    session: ssh2::Session,
+    /// The address that answered.
+    pub address: String,
+    pub host_key: HostKey,
+}
+
+/// What a remote command left behind.
+#[derive(Debug, Clone)]
+pub struct Output {
+    pub code: i32,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Login {
+    /// Tries all addresses in turn until one lets us in.
+    ///
+    /// # Errors
+    /// The last failure, when the deadline has passed; at once when the execution is cancelled.
+    pub fn connect(
+        &self,
+        policy: &HostKeyPolicy,
+        call: Duration,
+        deadline: &Deadline,
+    ) -> Result<Session, SshError> {
+        let mut backoff = Backoff::new(ROUND.0, ROUND.1);
+        loop {
+            let mut last = None;
+            for address in &self.addresses {
+                match self.connect_to(address, policy, call, deadline) {
+                    Ok(session) => return Ok(session),
+                    Err(error @ SshError::KeyFile { .. }) => return Err(error),
+                    Err(error) => {
+                        tracing::debug!(address, error = %laas_core::failure::chain(&error), "no login");
+                        // What refused us says more than an address where nobody is.
+                        if last.is_none() || !matches!(error, SshError::Connect { .. }) {
+                            last = Some(error);
+                        }
+                    }
+                }
+            }
+            let ended = backoff.pause(deadline);
+            match (ended, last) {
+                (Ok(()), _) => {}
+                (Err(Ended::Cancelled), _) => return Err(SshError::Cancelled),
+                (Err(Ended::Deadline), Some(last)) => {
+                    return Err(SshError::Deadline {
+                        source: Box::new(last),
+                    });
+                }
+                (Err(Ended::Deadline), None) => {
+                    let source = std::io::Error::other("no address is known");
+                    return Err(SshError::Resolve {
+                        address: String::new(),
+                        source,
+                    });
+                }
+            }
+        }
+    }
+
+    fn connect_to(
+        &self,
+        address: &str,
+        policy: &HostKeyPolicy,
+        call: Duration,
+        deadline: &Deadline,
+    ) -> Result<Session, SshError> {
+        let resolve = |source| SshError::Resolve {
+            address: address.to_owned(),
+            source,
+        };
+        let socket_address = (address, self.port)
+            .to_socket_addrs()
+            .map_err(resolve)?
+            .next()
+            .ok_or_else(|| resolve(std::io::Error::other("the name has no address")))?;
+        let connect = |source| SshError::Connect {
+            address: address.to_owned(),
+            port: self.port,
+            source,
+        };
+        let stream =
+            TcpStream::connect_timeout(&socket_address, deadline.cap(CONNECT_TIMEOUT)).map_err(connect)?;
+        stream.set_nodelay(true).map_err(connect)?;
+        let handshake = |source| SshError::Handshake {
+            address: address.to_owned(),
+            source,
+        };
+        let mut session = ssh2::Session::new().map_err(handshake)?;
+        let timeout = u32::try_from(deadline.cap(call).as_millis()).unwrap_or(u32::MAX);
+        session.set_timeout(timeout.max(1));
+        session.set_tcp_stream(stream);
+        session.handshake().map_err(handshake)?;
+        let host_key = HostKey::of(&session)
+            .ok_or_else(|| handshake(ssh2::Error::new(ssh2::ErrorCode::Session(-5), "no host key")))?;
+        if let HostKeyPolicy::Pinned(pinned) = policy
+            && *pinned != host_key
+        {
+            return Err(SshError::HostKey {
+                address: address.to_owned(),
+                found: host_key.fingerprint(),
+                pinned: pinned.fingerprint(),
+            });
+        }
+        session
+            .userauth_pubkey_file(self.user.as_str(), None, &self.key_file, None)
+            .map_err(|source| self.login_error(address, source))?;
+        session.set_timeout(u32::try_from(call.as_millis()).unwrap_or(u32::MAX).max(1));
+        Ok(Session {
+            session,
+            address: address.to_owned(),
+            host_key,
+        })
+    }
+}
+
+impl Login {
+    /// libssh2's codes (libssh2.h): -16 the key file, -18 and -19 the server's no; the rest is the connection.
+    fn login_error(&self, address: &str, source: ssh2::Error) -> SshError {
+        let (address, key_file) = (address.to_owned(), self.key_file.clone());
+        match source.code() {
+            ssh2::ErrorCode::Session(-16) => SshError::KeyFile { key_file, source },
+            ssh2::ErrorCode::Session(-18 | -19) => SshError::Login {
+                address,
+                user: self.user.clone(),
+                key_file,
+                source,
+            },
+            _ => SshError::Handshake { address, source },
+        }
+    }
+}
+
+impl HostKey {
+    fn of(session: &ssh2::Session) -> Option<Self> {
+        let (bytes, _) = session.host_key()?;
+        // RFC 4253 §6.6: the blob starts with the length and name of its type.
+        let length = usize::try_from(u32::from_be_bytes(bytes.get(..4)?.try_into().ok()?)).ok()?;
+        let kind = String::from_utf8(bytes.get(4..4 + length)?.to_vec()).ok()?;
+        Some(Self {
+            kind,
+            base64: STANDARD.encode(bytes),
+        })
+    }
+
+    /// As `ssh-keygen -l` prints it: `SHA256:…`.
+    pub fn fingerprint(&self) -> String {
+        use sha2::Digest;
+        let bytes = STANDARD.decode(&self.base64).unwrap_or_default();
+        format!("SHA256:{}", STANDARD_NO_PAD.encode(sha2::Sha256::digest(bytes)))
+    }
+}
+
+impl Session {
+    /// Runs a command; every word is quoted for the remote shell.
+    ///
+    /// # Errors
+    /// The connection broke, or a signal killed the command. Any exit code is a result.
+    pub fn exec(&self, words: &[&str], stdin: &[u8]) -> Result<Output, SshError> {
+        let line: Vec<_> = words.iter().map(|w| quote(w)).collect();
+        let what = words.first().copied().unwrap_or_default().to_owned();
+        let lost = |source: Box<dyn std::error::Error + Send + Sync>| SshError::Lost {
+            what: what.clone(),
+            source,
+        };
+        let mut channel = self.session.channel_session().map_err(|e| lost(e.into()))?;
+        channel.exec(&line.join(" ")).map_err(|e| lost(e.into()))?;
+        channel.write_all(stdin).map_err(|e| lost(e.into()))?;
+        channel.send_eof().map_err(|e| lost(e.into()))?;
+        let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
+        channel
+            .stream(0)
+            .take(OUTPUT_LIMIT)
+            .read_to_end(&mut stdout)
+            .map_err(|e| lost(e.into()))?;
+        channel
+            .stderr()
+            .take(OUTPUT_LIMIT)
+            .read_to_end(&mut stderr)
+            .map_err(|e| lost(e.into()))?;
+        channel.wait_close().map_err(|e| lost(e.into()))?;
+        // libssh2 reports exit status 0 for a command that a signal killed.
+        let signal = channel.exit_signal().map_err(|e| lost(e.into()))?;
+        if let Some(name) = signal.exit_signal {
+            return Err(SshError::Failed {
+                what,
+                how: format!("signal {name}"),
+            });
+        }
+        let code = channel.exit_status().map_err(|e| lost(e.into()))?;
+        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+        Ok(Output {
+            code,
+            stdout: text(stdout),
+            stderr: text(stderr),
+        })
+    }
+
+    /// Runs a command that must succeed and returns its stdout.
+    ///
+    /// # Errors
+    /// As [`Session::exec`], or a non-zero exit code.
+    pub fn run(&self, words: &[&str]) -> Result<String, SshError> {
+        self.exec(words, b"")?
+            .success(words.first().copied().unwrap_or_default())
+    }
+
+    /// A file's content; `None` if there is no such file.
+    ///
+    /// # Errors
+    /// As [`Session::exec`], or the file can't be read.
+    pub fn read_file(&self, path: &str) -> Result<Option<String>, SshError> {
+        let script = r#"if [ -e "$1" ]; then cat -- "$1"; else exit 44; fi"#;
+        let output = self.exec(&["sh", "-c", script, "sh", path], b"")?;
+        if output.code == 44 {
+            Ok(None)
+        } else {
+            output.success(&format!("read {path}")).map(Some)
+        }
+    }
+
+    /// Writes a whole file and moves it into place: at no moment is there half a file.
+    /// `mode` is octal text, `owner` is `user:group`.
+    ///
+    /// # Errors
+    /// As [`Session::exec`], or the file can't be written.
+    pub fn write_file(&self, path: &str, content: &str, mode: &str, owner: &str) -> Result<(), SshError> {
+        let script = r#"set -e; umask 077; cat > "$1.laas-new"; [ "$(wc -c < "$1.laas-new")" = "$4" ]
+chown "$3" "$1.laas-new"; chmod "$2" "$1.laas-new"; sync "$1.laas-new"; mv -f -- "$1.laas-new" "$1""#;
+        let length = content.len().to_string();
+        let words = ["sh", "-c", script, "sh", path, mode, owner, &length];
+        self.exec(&words, content.as_bytes())?
+            .success(&format!("write {path}"))
+            .map(drop)
+    }
+}
+
+impl Output {
+    fn success(self, what: &str) -> Result<String, SshError> {
+        if self.code == 0 {
+            return Ok(self.stdout);
+        }
+        let last = self
+            .stderr
+            .lines()
+            .rev()
+            .find(|l| !l.trim().is_empty())
+            .unwrap_or_default();
+        let how = format!(
+            "exit status {}: {}",
+            self.code,
+            last.chars().take(200).collect::<String>()
+        );
+        Err(SshError::Failed {
+            what: what.to_owned(),
+            how: how.trim_end_matches(": ").to_owned(),
+        })
+    }
+}
+
+/// Quotes a word for a POSIX shell.
+fn quote(word: &str) -> String {
+    format!("'{}'", word.replace('\'', r"'\''"))
+}
+
+/// Whether the server would let the holder of `public_key` in: OpenSSH's client offers the public half only, and the
+/// server says whether it would accept a signature (RFC 4252 §7). Nobody's private key is needed.
+///
+/// # Errors
+/// `ssh` can't be run in time or the host can't be reached.
+pub fn accepts_key(
+    session: &Session,
+    port: u16,
+    account: &AccountName,
+    public_key: &str,
+    deadline: &Deadline,
+) -> Result<bool, laas_core::Failure> {
+    let dir = ScratchDir::new()?;
+    let known_hosts = dir.write("known_hosts", &known_hosts_line(session, port))?;
+    let identity = dir.write("key.pub", &format!("{public_key}\n"))?;
+    let option = |name: &str, value: &str| ["-o".to_owned(), format!("{name}={value}")];
+    let mut args: Vec<String> = ["-v", "-F", "none", "-p"].map(str::to_owned).to_vec();
+    args.push(port.to_string());
+    args.extend(option("BatchMode", "yes"));
+    args.extend(option("IdentitiesOnly", "yes"));
+    args.extend(option("IdentityAgent", "none"));
+    args.extend(option("IdentityFile", &identity.to_string_lossy()));
+    args.extend(option("PreferredAuthentications", "publickey"));
+    args.extend(option("UserKnownHostsFile", &known_hosts.to_string_lossy()));
+    args.extend(option("GlobalKnownHostsFile", "/dev/null"));
+    args.extend(option("StrictHostKeyChecking", "yes"));
+    args.extend(option("ConnectTimeout", "5"));
+    args.push(format!("{account}@{}", session.address));
+    args.push("true".to_owned());
+    let output = laas_core::child::Tool::new("ssh").args(args).run(deadline)?;
+    let accepted = output.stderr.lines().any(|l| l.contains("Server accepts key:"));
+    let answered = output
+        .stderr
+        .lines()
+        .any(|l| l.contains("Authentications that can continue"));
+    if accepted || answered {
+        return Ok(accepted);
+    }
+    let last = output
+        .stderr
+        .lines()
+        .rev()
+        .find(|l| !l.starts_with("debug"))
+        .unwrap_or_default();
+    Err(laas_core::Failure::new(
+        Kind::Unreachable,
+        format!("can't try the key at `{}`: {last}", session.address),
+    ))
+}
+
+fn known_hosts_line(session: &Session, port: u16) -> String {
+    let HostKey { kind, base64 } = &session.host_key;
+    match port {
+        22 => format!("{} {kind} {base64}\n", session.address),
+        _ => format!("[{}]:{port} {kind} {base64}\n", session.address),
+    }
+}
+
+/// A private directory for the files that `ssh` wants, gone when dropped.
+struct ScratchDir(PathBuf);
+
+impl ScratchDir {
+    fn new() -> Result<Self, laas_core::Failure> {
+        use std::os::unix::fs::DirBuilderExt;
+        let name = laas_core::Secret::random(16).map_err(|e| laas_core::Failure::input(e.to_string()))?;
+        let path = std::env::temp_dir().join(format!("laas-{}", name.expose()));
+        std::fs::DirBuilder::new()
+            .mode(0o700)
+            .create(&path)
+            .map_err(|e| laas_core::Failure::input(format!("can't create `{}`: {e}", path.display())))?;
+        Ok(Self(path))
+    }
+
+    fn write(&self, name: &str, content: &str) -> Result<PathBuf, laas_core::Failure> {
+        let path = self.0.join(name);
+        std::fs::write(&path, content)
+            .map_err(|e| laas_core::Failure::input(format!("can't write `{}`: {e}", path.display())))?;
+        Ok(path)
+    }
+}
+
+impl Drop for ScratchDir {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(Path::new(&self.0));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn a_word_stays_a_word() {
+        for word in ["", "a b", "$(reboot)", "'; rm -rf /; '", "a\nb", "`x`", "\\"] {
+            let quoted = super::quote(word);
+            let output = std::process::Command::new("sh")
+                .args(["-c", &format!("printf %s {quoted}")])
+                .output()
+                .unwrap();
+            assert_eq!(String::from_utf8(output.stdout).unwrap(), word);
+        }
+    }
+}
