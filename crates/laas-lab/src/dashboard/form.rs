@@ -83,7 +83,8 @@ mod tests {
 
     #[test]
     fn reads_what_django_reads() {
-        let cases: [(&str, &[u8], &[(&str, Option<&str>)]); 7] = [
+        type Fields = &'static [(&'static str, Option<&'static str>)];
+        let cases: [(&str, &[u8], Fields); 7] = [
             ("application/x-www-form-urlencoded", b"a=1&a=2&b=x+y%26", &[("a", Some("2")), ("b", Some("x y&"))]),
             ("application/x-www-form-urlencoded; charset=utf-8", b"m=caf%E9", &[("m", Some("caf\u{fffd}"))]),
             ("application/x-www-form-urlencoded", b"m=", &[("m", Some("")), ("n", None)]),

@@ -1,7 +1,6 @@
 //! What the people in front of the dashboard hand in: hosts, users and bookings, and why it refuses them.
 
 use std::collections::BTreeMap;
-use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
@@ -118,48 +117,36 @@ pub struct OpnfvSpec {
 }
 
 /// Why the dashboard does not do what its user or administrator asked for.
-#[derive(Debug, PartialEq)]
+#[derive(Debug, PartialEq, thiserror::Error)]
 pub enum Refused {
+    #[error("a booking needs at least one host")]
     NoHosts,
+    #[error("no booking `{0}`")]
     UnknownBooking(u32),
+    #[error("booking `{0}` is over")]
     BookingOver(u32),
+    #[error("no host `{0}`; add it first")]
     UnknownHost(String),
+    #[error("no lab `{0}`; name it when the dashboard is made")]
     UnknownLab(String),
+    #[error("no user `{0}`; add it first")]
     UnknownUser(i64),
+    #[error("host `{0}` is there already")]
     KnownHost(String),
+    #[error("host `{0}` is asked for twice")]
     HostTwice(String),
+    #[error("host `{0}` is booked; wait until it is freed")]
     HostTaken(String),
+    #[error("host `{0}` is marked as not working")]
     HostBroken(String),
+    #[error("host `{0}` is in no running booking")]
     HostNotBooked(String),
+    #[error("host `{0}` is not among the booking's hosts")]
     HostOutsideBooking(String),
+    #[error("host `{0}` belongs to another lab than the booking's first host")]
     HostsOfTwoLabs(String),
+    #[error("host `{host}` has no interface `{mac}`")]
     UnknownInterface { host: String, mac: String },
+    #[error("VLAN `{0}` is not between 1 and 4094")]
     BadVlan(u16),
 }
-
-impl fmt::Display for Refused {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NoHosts => write!(out, "a booking needs at least one host"),
-            Self::UnknownBooking(id) => write!(out, "no booking `{id}`"),
-            Self::BookingOver(id) => write!(out, "booking `{id}` is over"),
-            Self::UnknownHost(host) => write!(out, "no host `{host}`; add it first"),
-            Self::UnknownLab(lab) => write!(out, "no lab `{lab}`; name it when the dashboard is made"),
-            Self::UnknownUser(user) => write!(out, "no user `{user}`; add it first"),
-            Self::KnownHost(host) => write!(out, "host `{host}` is there already"),
-            Self::HostTwice(host) => write!(out, "host `{host}` is asked for twice"),
-            Self::HostTaken(host) => write!(out, "host `{host}` is booked; wait until it is freed"),
-            Self::HostBroken(host) => write!(out, "host `{host}` is marked as not working"),
-            Self::HostNotBooked(host) => write!(out, "host `{host}` is in no running booking"),
-            Self::HostOutsideBooking(host) => write!(out, "host `{host}` is not among the booking's hosts"),
-            Self::HostsOfTwoLabs(host) => write!(
-                out,
-                "host `{host}` belongs to another lab than the booking's first host"
-            ),
-            Self::UnknownInterface { host, mac } => write!(out, "host `{host}` has no interface `{mac}`"),
-            Self::BadVlan(vlan) => write!(out, "VLAN `{vlan}` is not between 1 and 4094"),
-        }
-    }
-}
-
-impl std::error::Error for Refused {}

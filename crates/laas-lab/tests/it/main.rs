@@ -1,0 +1,9 @@
+//! The lab's peers, each asked over its real protocol.
+
+// Clippy's allowance for tests does not reach the functions they share.
+#![allow(clippy::unwrap_used)]
+
+mod dashboard;
+mod dashboard_people;
+mod dashboard_replay;
+mod dashboard_world;
