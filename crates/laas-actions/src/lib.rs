@@ -1,5 +1,7 @@
 //! One module per action; `src/bin/<action>.rs` is one line each.
 
+mod hosts;
+
 /// Declares the modules of the actions and the list that `cargo xtask check-pack` compares with the YAML.
 macro_rules! actions {
     ($($name:ident),* $(,)?) => {
@@ -13,7 +15,12 @@ macro_rules! actions {
 }
 
 // One line each, in alphabetical order.
-actions! {}
+actions! {
+    copy_keys,
+    host_network,
+    set_hostname,
+    wait_for_host,
+}
 
 #[cfg(test)]
 mod tests {

@@ -1,0 +1,98 @@
+//! Lets a booking's user log in to its hosts.
+
+use crate::hosts;
+use laas_core::action::{Action, Context};
+use laas_core::failure::Context as _;
+use laas_core::json_arg::JsonArg;
+use laas_core::names::AccountName;
+use laas_core::wait::Deadline;
+use laas_core::{Failure, HostName};
+use laas_host::authorized_keys::{self, Mark, PublicKey};
+use laas_host::ssh::accepts_key;
+use serde::Serialize;
+
+#[derive(clap::Args)]
+#[command(rename_all = "snake_case")]
+pub struct Args {
+    /// The booking's job on the dashboard, e.g. 1.
+    #[arg(long = "job_id", value_name = "ID")]
+    job_id: u64,
+    /// The user's id on the dashboard, e.g. 3.
+    #[arg(long, value_name = "ID")]
+    user: u64,
+    /// The user's public key as one line, e.g. ssh-ed25519 AAAA….
+    #[arg(long, value_name = "KEY")]
+    key: String,
+    /// The hosts that the user may log in to, e.g. ["pod1", "pod2"].
+    #[arg(long, env = "LAAS_HOSTS", hide_env_values = true, value_name = "JSON", default_value_t)]
+    hosts: JsonArg<Vec<HostName>>,
+}
+
+#[derive(Serialize)]
+pub struct Output {
+    changed: bool,
+    account: AccountName,
+    hosts: Vec<Granted>,
+}
+
+/// A host that was asked and accepts the key.
+#[derive(Serialize)]
+pub struct Granted {
+    host: HostName,
+    address: String,
+    changed: bool,
+}
+
+impl Action for Args {
+    const NAME: &'static str = "copy_keys";
+    const ABOUT: &'static str = "Let a booking's user log in to its hosts, and prove that each accepts the key";
+    type Output = Output;
+
+    fn run(self, context: &Context) -> Result<Output, Failure> {
+        let key: PublicKey = self.key.parse().map_err(|e| {
+            let failure: Failure = authorized_keys::KeyError::into(e);
+            Failure { error: format!("the key of user {} can't be used: {}", self.user, failure.error), ..failure }
+        })?;
+        let names = self.hosts.get("hosts")?;
+        let mark = Mark { job: self.job_id, user: self.user };
+        let config = context.config()?;
+        context.datastore()?;
+        let results: Vec<_> = std::thread::scope(|scope| {
+            let key = &key;
+            let grant = |name| scope.spawn(move || grant(context, name, key, mark));
+            let threads: Vec<_> = names.iter().map(grant).collect();
+            let gone = |_| Err(Failure::refused("a thread died"));
+            threads.into_iter().map(|t| t.join().unwrap_or_else(gone)).collect()
+        });
+        let (granted, mut failures): (Vec<_>, Vec<_>) = results.into_iter().partition(Result::is_ok);
+        let hosts: Vec<Granted> = granted.into_iter().flatten().collect();
+        match failures.pop() {
+            Some(Err(mut failure)) => {
+                failure.done = Some(serde_json::json!({ "hosts": hosts }));
+                Err(failure)
+            }
+            _ => Ok(Output {
+                changed: hosts.iter().any(|h| h.changed),
+                account: config.access.user.clone(),
+                hosts,
+            }),
+        }
+    }
+}
+
+fn grant(context: &Context, name: &HostName, key: &PublicKey, mark: Mark) -> Result<Granted, Failure> {
+    let host = hosts::load(context, name)?;
+    let config = context.config()?;
+    let deadline = Deadline::seconds(2 * config.timing.call);
+    let session = hosts::connect(context, &host, &Deadline::seconds(config.timing.call))?;
+    let account = &config.access.user;
+    let changed = authorized_keys::add(&session, account, key, mark).at_peer(hosts::PEER).of_host(name)?;
+    let accepted = accepts_key(&session, config.ssh.port, account, &key.line(), &deadline);
+    if !accepted.at_peer(hosts::PEER).of_host(name)? {
+        return Err(Failure::refused(format!("`{name}` has the key in its file and refuses a login with it"))
+            .hint(format!("look at the SSH server's log on `{name}`"))
+            .peer(hosts::PEER)
+            .host(name));
+    }
+    Ok(Granted { host: name.clone(), address: session.address, changed })
+}

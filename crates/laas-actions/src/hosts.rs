@@ -1,0 +1,112 @@
+//! How every action that works inside a host gets there: its addresses, its pinned key, its lock.
+
+use laas_core::action::Context;
+use laas_core::failure::Context as _;
+use laas_core::inventory::Host;
+use laas_core::wait::Deadline;
+use laas_core::{Failure, HostName, VlanId};
+use laas_host::{HostKey, HostKeyPolicy, Login, Session};
+use serde::{Deserialize, Serialize};
+
+pub const PEER: &str = "host";
+
+/// The value of the key `ssh_host_key_<host>`: who the host is since its last deploy.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PinnedKey {
+    #[serde(rename = "type")]
+    pub kind: String,
+    pub key: String,
+    pub fingerprint: String,
+    /// The deploy after which it was pinned.
+    pub request: String,
+}
+
+impl PinnedKey {
+    pub fn new(key: &HostKey, request: &str) -> Self {
+        Self {
+            kind: key.kind.clone(),
+            key: key.base64.clone(),
+            fingerprint: key.fingerprint(),
+            request: request.to_owned(),
+        }
+    }
+
+    /// # Errors
+    /// The datastore can't be read.
+    pub fn load(context: &Context, host: &HostName) -> Result<Option<Self>, Failure> {
+        let value = context
+            .datastore()?
+            .get(&key(host))
+            .at_peer("datastore")
+            .of_host(host)?;
+        Ok(value.and_then(|v| serde_json::from_str(v.expose()).ok()))
+    }
+
+    /// # Errors
+    /// The datastore can't be written.
+    pub fn store(&self, context: &Context, host: &HostName) -> Result<(), Failure> {
+        let value = serde_json::json!(self).to_string();
+        context
+            .datastore()?
+            .put(&key(host), &value)
+            .at_peer("datastore")
+            .of_host(host)
+    }
+
+    pub fn policy(&self) -> HostKeyPolicy {
+        HostKeyPolicy::Pinned(HostKey {
+            kind: self.kind.clone(),
+            base64: self.key.clone(),
+        })
+    }
+}
+
+fn key(host: &HostName) -> String {
+    format!("ssh_host_key_{host}")
+}
+
+/// The host's entry in the inventory.
+///
+/// # Errors
+/// It is unlisted or malformed, or the datastore can't be read.
+pub fn load(context: &Context, name: &HostName) -> Result<Host, Failure> {
+    Host::load(context.datastore()?, name)
+        .at_peer("datastore")
+        .of_host(name)
+}
+
+/// How to log in where the host answers when it is on one of `vlans`.
+///
+/// # Errors
+/// There is no configuration.
+pub fn login_on(context: &Context, host: &Host, vlans: &[VlanId]) -> Result<Login, Failure> {
+    let ssh = &context.config()?.ssh;
+    Ok(Login {
+        addresses: host.addresses_on(vlans),
+        port: ssh.port,
+        user: ssh.user.clone(),
+        key_file: ssh.key_file.clone(),
+    })
+}
+
+/// A session with the host wherever it is at the moment, provisioned or in use. Its key must be the pinned one.
+///
+/// # Errors
+/// No key is pinned, or the host lets us in nowhere before the deadline.
+pub fn connect(context: &Context, host: &Host, deadline: &Deadline) -> Result<Session, Failure> {
+    let config = context.config()?;
+    let mut vlans = vec![config.networks.management];
+    vlans.extend(&config.networks.public);
+    let pinned = PinnedKey::load(context, &host.name)?.ok_or_else(|| {
+        Failure::input(format!("the SSH host key of `{}` is not known", host.name))
+            .hint(
+                "it is pinned when the host is deployed: `st2 run laas.wait_for_host` after `laas.fog_image`",
+            )
+            .peer(PEER)
+            .host(&host.name)
+    })?;
+    login_on(context, host, &vlans)?
+        .connect(&pinned.policy(), config.timing.call(), deadline)
+        .at_peer(PEER)
+        .of_host(&host.name)
+}

@@ -1,0 +1,137 @@
+//! Waits until a host can be logged in to, and knows an old system from a new one.
+
+use crate::hosts::{self, PinnedKey};
+use laas_core::action::{Action, Context};
+use laas_core::failure::Context as _;
+use laas_core::inventory::Host;
+use laas_core::json_arg::JsonArg;
+use laas_core::wait::{Backoff, Deadline};
+use laas_core::{Failure, HostName, VlanId};
+use laas_host::system::{MARKER, Os, hostnames};
+use laas_host::{HostKeyPolicy, Login, Session};
+use serde::Serialize;
+use std::time::Duration;
+
+#[derive(clap::Args)]
+#[command(rename_all = "snake_case")]
+pub struct Args {
+    /// The host's name in the inventory, e.g. pod1.
+    #[arg(long, value_name = "HOST")]
+    host: HostName,
+    /// Look for the host on these VLANs, e.g. [11]; without them on the management network.
+    #[arg(long, env = "LAAS_VLANS", hide_env_values = true, value_name = "JSON", default_value_t)]
+    vlans: JsonArg<Option<Vec<VlanId>>>,
+    /// The image that has just been deployed, e.g. 17; the system must be the one that the inventory says it holds.
+    #[arg(long, value_name = "ID")]
+    image: Option<u64>,
+    /// The deploy that has just ended, as `fog_image` was given it; only a system written by it will do, and its SSH
+    /// host key is pinned, e.g. aebe085c-2b8c-4dfc-a4fc-bb2fa5bb41da:0a1b2c3d4e5f6071:0.
+    #[arg(long, value_name = "REQUEST")]
+    request: Option<String>,
+}
+
+#[derive(Serialize)]
+pub struct Output {
+    /// Whether a host key was pinned.
+    changed: bool,
+    address: String,
+    hostname: String,
+    os: Os,
+    host_key: String,
+}
+
+impl Action for Args {
+    const NAME: &'static str = "wait_for_host";
+    const ABOUT: &'static str = "Wait until a host lets us in over SSH";
+    type Output = Output;
+
+    fn run(self, context: &Context) -> Result<Output, Failure> {
+        let host = hosts::load(context, &self.host)?;
+        let config = context.config()?;
+        let vlans = self.vlans.get("vlans")?.filter(|v| !v.is_empty());
+        let vlans = vlans.unwrap_or_else(|| vec![config.networks.management]);
+        let login = hosts::login_on(context, &host, &vlans)?;
+        let deadline = Deadline::seconds(config.timing.boot);
+        let pinned = PinnedKey::load(context, &self.host)?;
+        let (session, changed) = match (&self.request, pinned) {
+            (Some(request), pinned) => {
+                let known = pinned.filter(|p| p.request == *request);
+                new_system(context, &host, &login, request, known, &deadline)?
+            }
+            (None, Some(pinned)) => {
+                let connected = login.connect(&pinned.policy(), config.timing.call(), &deadline);
+                (connected.at_peer(hosts::PEER).of_host(&self.host)?, false)
+            }
+            (None, None) => {
+                return Err(Failure::input(format!("the SSH host key of `{}` is not known", self.host))
+                    .hint("give the `request` of the deploy that wrote this system")
+                    .peer(hosts::PEER)
+                    .host(&self.host));
+            }
+        };
+        let os = Os::read(&session).at_peer(hosts::PEER).of_host(&self.host)?;
+        if let Some(expected) = self.image.and_then(|i| host.image_os(i))
+            && !os.is(expected)
+        {
+            let error = format!("`{}` runs `{}` and its image should hold `{expected}`", self.host, os.id);
+            return Err(Failure::refused(error).peer(hosts::PEER).host(&self.host));
+        }
+        let names = hostnames(&session).at_peer(hosts::PEER).of_host(&self.host)?;
+        let host_key = session.host_key.fingerprint();
+        Ok(Output { changed, address: session.address, hostname: names.running, os, host_key })
+    }
+}
+
+/// A session with the system that `request` wrote. As long as the host still answers with an older one, whose marker
+/// says so, it is waited for.
+fn new_system(
+    context: &Context,
+    host: &Host,
+    login: &Login,
+    request: &str,
+    known: Option<PinnedKey>,
+    deadline: &Deadline,
+) -> Result<(Session, bool), Failure> {
+    let call = context.config()?.timing.call();
+    // The pinned key may only be dropped after a deploy that the pack saw succeed, which `request` names.
+    let policy = known.as_ref().map_or(HostKeyPolicy::Any, PinnedKey::policy);
+    let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
+    loop {
+        let session = login.connect(&policy, call, deadline).at_peer(hosts::PEER).of_host(&host.name)?;
+        let seen = match session.read_file(MARKER) {
+            Ok(None) => mark(&session, request),
+            Ok(Some(marker)) if marker.trim() == request => Ok(None),
+            Ok(Some(marker)) => Ok(Some(marker.trim().to_owned())),
+            Err(error) => Err(error),
+        };
+        match seen {
+            Ok(None) => {
+                let key = PinnedKey::new(&session.host_key, request);
+                let changed = known.as_ref() != Some(&key);
+                if changed {
+                    key.store(context, &host.name)?;
+                    tracing::info!(host = %host.name, fingerprint = key.fingerprint, "pinned the host key");
+                }
+                return Ok((session, changed));
+            }
+            // A reboot may cut us off at any moment.
+            Err(error) => {
+                tracing::debug!(error = %laas_core::failure::chain(&error), "lost the host");
+                backoff.pause(deadline).map_err(|_| Failure::from(error).peer(hosts::PEER).host(&host.name))?;
+            }
+            Ok(Some(old)) => {
+                backoff.pause(deadline).map_err(|_| {
+                    Failure::refused(format!("`{}` still runs the system of the deploy `{old}`", host.name))
+                        .hint("FOG said the deploy is complete: look at the host's disk and FOG's log")
+                        .peer(hosts::PEER)
+                        .host(&host.name)
+                })?;
+            }
+        }
+    }
+}
+
+fn mark(session: &Session, request: &str) -> Result<Option<String>, laas_host::SshError> {
+    session.write_file(MARKER, &format!("{request}\n"), "0644", "root:root")?;
+    Ok(None)
+}
