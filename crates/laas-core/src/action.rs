@@ -5,6 +5,7 @@ use crate::datastore::{Datastore, DatastoreError};
 use crate::{Failure, Kind, env_vars, wait};
 
 use serde::Serialize;
+use serde_json::Value;
 use std::process::ExitCode;
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -132,10 +133,37 @@ fn finish(failure: &Failure) -> ExitCode {
 
 fn print_document(document: &impl Serialize) {
     use std::io::Write;
-    let text = serde_json::to_string(document)
-        .unwrap_or_else(|e| serde_json::json!({"error": format!("can't print the result: {e}")}).to_string());
+    let text = serde_json::to_value(document).map_or_else(
+        |e| serde_json::json!({"error": format!("can't print the result: {e}")}).to_string(),
+        |document| defused(document).to_string(),
+    );
     // Nobody is left to tell when stdout is gone.
     let _ = writeln!(std::io::stdout(), "{text}");
+}
+
+/// The document without anything that a workflow would take for an expression. StackStorm and Orquesta evaluate
+/// what stands between these marks in the values that pass from step to step, and a tenant's key or an error page
+/// must not read the datastore.
+fn defused(document: Value) -> Value {
+    match document {
+        Value::String(text) => Value::String(defused_text(text)),
+        Value::Array(items) => items.into_iter().map(defused).collect(),
+        Value::Object(map) => map
+            .into_iter()
+            .map(|(key, value)| (defused_text(key), defused(value)))
+            .collect(),
+        other => other,
+    }
+}
+
+fn defused_text(mut text: String) -> String {
+    for mark in ["{{", "{%", "{#", "<%"] {
+        // `{{{` holds the mark again after the first pass.
+        while text.contains(mark) {
+            text = text.replace(mark, &format!("{} {}", &mark[..1], &mark[1..]));
+        }
+    }
+    text
 }
 
 fn watch_for_cancel() {
@@ -168,4 +196,24 @@ fn watch_for_cancel() {
             }
         }
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn no_output_is_an_expression() {
+        let printed = defused(json!({
+            "key": "ssh-ed25519 AAAA {{ st2kv.system.token | decrypt_kv }}",
+            "{{{{x": ["<% ctx() %>", "{% raw %}{{{", 17, null],
+        }))
+        .to_string();
+        for mark in ["{{", "{%", "{#", "<%"] {
+            assert!(!printed.contains(mark), "{printed}");
+        }
+        let plain = json!({"a": {"b": ["c", 1]}});
+        assert_eq!(defused(plain.clone()), plain);
+    }
 }
