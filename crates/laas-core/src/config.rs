@@ -71,6 +71,9 @@ pub struct Dashboard {
     /// The server's root, `https://labs.example.org`; the pack adds `/api/labs/<lab_name>`.
     pub address: String,
     pub lab_name: String,
+    /// Between two looks of the sensor, in milliseconds.
+    #[serde(default = "dashboard_poll_ms")]
+    pub poll_ms: u64,
     #[serde(default)]
     pub tls: Tls,
 }
@@ -184,6 +187,10 @@ impl Default for Timing {
             concurrency: 8,
         }
     }
+}
+
+fn dashboard_poll_ms() -> u64 {
+    15_000
 }
 
 fn account(name: &str) -> AccountName {

@@ -1,7 +1,8 @@
 //! What the lab must remember: StackStorm's datastore over its API, or a local file for a person at a shell.
 
+use crate::engine::Engine;
 use crate::env_vars;
-use crate::http::{Http, HttpError, Tls};
+use crate::http::{Http, HttpError};
 use crate::wait::Deadline;
 use crate::{Classify, Kind, Secret, lock};
 use reqwest::blocking::RequestBuilder;
@@ -82,41 +83,20 @@ impl Datastore {
     /// # Errors
     /// Neither is named, or the API's address is none.
     pub fn from_env() -> Result<Self, DatastoreError> {
-        let var = |name| std::env::var(name).ok().filter(|v| !v.is_empty());
-        if let Some(path) = var(env_vars::LAAS_DATASTORE) {
+        if let Some(path) = std::env::var_os(env_vars::LAAS_DATASTORE).filter(|p| !p.is_empty()) {
             return Ok(Self::file(path));
         }
-        let url = var(env_vars::ST2_ACTION_API_URL).or_else(|| var(env_vars::ST2_API_URL));
-        let token = var(env_vars::ST2_ACTION_AUTH_TOKEN).or_else(|| var(env_vars::ST2_AUTH_TOKEN));
-        let key = var(env_vars::ST2_API_KEY);
-        match (url, token, key) {
-            (Some(url), Some(token), _) => Self::api(&url, "X-Auth-Token", token),
-            (Some(url), None, Some(key)) => Self::api(&url, "St2-Api-Key", key),
-            _ => Err(DatastoreError::NotConfigured),
-        }
+        let engine = Engine::from_env().map_err(|source| DatastoreError::Http {
+            key: "datastore".to_owned(),
+            source,
+        })?;
+        let Engine { http, header, token } = engine.ok_or(DatastoreError::NotConfigured)?;
+        Ok(Self(Place::Api { http, header, token }))
     }
 
     /// A file in the format of `hosts.json`; it may not exist yet.
     pub fn file(path: impl Into<PathBuf>) -> Self {
         Self(Place::File(path.into()))
-    }
-
-    fn api(url: &str, header: &'static str, token: String) -> Result<Self, DatastoreError> {
-        let base = url.trim_end_matches('/');
-        let base = if base.ends_with("/v1") {
-            base.to_owned()
-        } else {
-            format!("{base}/v1")
-        };
-        let http = Http::new(&base, &Tls::default(), TIMEOUT).map_err(|source| DatastoreError::Http {
-            key: "datastore".to_owned(),
-            source,
-        })?;
-        Ok(Self(Place::Api {
-            http,
-            header,
-            token: Secret::new(token),
-        }))
     }
 
     /// The value, decrypted if it is a secret; `None` if there is no such key.

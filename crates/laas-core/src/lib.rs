@@ -6,6 +6,7 @@ pub mod action;
 pub mod child;
 pub mod config;
 pub mod datastore;
+pub mod engine;
 pub mod env_vars;
 pub mod failure;
 pub mod http;
