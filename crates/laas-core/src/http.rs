@@ -29,6 +29,17 @@ pub struct Tls {
     pub insecure: bool,
 }
 
+impl Tls {
+    /// The PEM file of the authorities to trust; `None` if the certificate is not verified or the system has none.
+    pub fn authorities(&self) -> Option<PathBuf> {
+        if self.insecure {
+            return None;
+        }
+        let system = || SYSTEM_CA.iter().map(PathBuf::from).find(|p| p.exists());
+        self.ca.clone().or_else(system)
+    }
+}
+
 #[derive(Debug, thiserror::Error)]
 pub enum HttpError {
     #[error("`{url}` is not an http or https address")]
@@ -227,11 +238,7 @@ impl Answer {
 }
 
 fn authorities(tls: &Tls) -> Result<Vec<reqwest::Certificate>, HttpError> {
-    if tls.insecure {
-        return Ok(Vec::new());
-    }
-    let system = || SYSTEM_CA.iter().map(PathBuf::from).find(|p| p.exists());
-    let Some(path) = tls.ca.clone().or_else(system) else {
+    let Some(path) = tls.authorities() else {
         return Ok(Vec::new());
     };
     let read = || -> Result<_, Box<dyn std::error::Error + Send + Sync>> {

@@ -1,0 +1,323 @@
+//! What FOG says about hosts, images and tasks, in the shapes of 1.5 and 1.6.
+
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Value;
+use std::fmt;
+use std::num::NonZeroU64;
+
+/// The id of anything in FOG. It is never zero: a path built with no id would mean all objects of a kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Id(#[serde(deserialize_with = "text_or_number")] NonZeroU64);
+
+/// A machine that is registered in FOG.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+pub struct Host {
+    pub id: Id,
+    pub name: String,
+    /// The image that a deploy task would write; FOG says 0 if there is none.
+    #[serde(default, rename = "imageID", deserialize_with = "optional_id")]
+    pub image: Option<Id>,
+}
+
+/// A disk image.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+pub struct Image {
+    pub id: Id,
+    pub name: String,
+    /// FOG writes `"1"` and `"0"`.
+    #[serde(default = "yes", rename = "isEnabled", deserialize_with = "truth")]
+    pub enabled: bool,
+}
+
+/// A task, queued, running or ended.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(from = "RawTask")]
+pub struct Task {
+    pub id: Option<Id>,
+    /// What whoever made the task called it.
+    pub name: String,
+    pub host: Option<Id>,
+    pub image: Option<Id>,
+    /// The task type; 1 is a deploy.
+    pub kind: Option<Id>,
+    pub state: State,
+    /// How far the imaging is, from 0 to 100.
+    pub percent: f64,
+    /// FOG's words for the speed, `5.2GB/min`; empty before there is one.
+    pub speed: String,
+    /// Changes whenever the client on the host gives a sign of life.
+    pub sign_of_life: String,
+}
+
+/// Where a task is, `taskstates` in FOG's database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    Queued,
+    CheckedIn,
+    InProgress,
+    Complete,
+    Cancelled,
+    /// Since August 2026, with a matching client; before, a failed task stays in progress for ever.
+    Failed,
+    /// None of the states that FOG is known to have.
+    Unknown,
+}
+
+/// A list is `{"count":n,"<class>s":[…]}` in 1.5 and `{"data":[…],"nextUrl":…}` in 1.6.
+#[derive(Debug, Deserialize)]
+pub(crate) struct List {
+    #[serde(default, rename = "nextUrl")]
+    pub next: Option<String>,
+    #[serde(flatten)]
+    members: serde_json::Map<String, Value>,
+}
+
+/// In 1.5 a task holds whole objects beside their ids, and some ids only there.
+#[derive(Deserialize)]
+struct RawTask {
+    id: Value,
+    #[serde(default)]
+    name: Value,
+    #[serde(default, rename = "hostID")]
+    host_id: Value,
+    #[serde(default)]
+    host: Value,
+    #[serde(default, rename = "imageID")]
+    image_id: Value,
+    #[serde(default)]
+    image: Value,
+    #[serde(default, rename = "typeID")]
+    type_id: Value,
+    #[serde(default, rename = "type")]
+    kind: Value,
+    #[serde(default, rename = "stateID")]
+    state_id: Value,
+    #[serde(default)]
+    state: Value,
+    #[serde(default)]
+    pct: Value,
+    #[serde(default)]
+    percent: Value,
+    #[serde(default)]
+    bpm: Value,
+    #[serde(default, rename = "timeElapsed")]
+    time_elapsed: Value,
+    #[serde(default, rename = "dataCopied")]
+    data_copied: Value,
+    #[serde(default, rename = "checkInTime")]
+    check_in_time: Value,
+}
+
+impl Id {
+    /// `None` for zero.
+    pub fn new(id: u64) -> Option<Self> {
+        NonZeroU64::new(id).map(Self)
+    }
+
+    pub fn get(self) -> u64 {
+        self.0.get()
+    }
+
+    fn from_value(value: &Value) -> Option<Self> {
+        let number = match value {
+            Value::Number(number) => number.as_u64(),
+            Value::String(text) => text.trim().parse().ok(),
+            _ => None,
+        };
+        number.and_then(Self::new)
+    }
+}
+
+impl fmt::Display for Id {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl State {
+    /// Whether the task can still come to an end by itself.
+    pub fn is_active(self) -> bool {
+        matches!(self, Self::Queued | Self::CheckedIn | Self::InProgress)
+    }
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Queued => "queued",
+            Self::CheckedIn => "checked in",
+            Self::InProgress => "in progress",
+            Self::Complete => "complete",
+            Self::Cancelled => "cancelled",
+            Self::Failed => "failed",
+            Self::Unknown => "in a state unknown to us",
+        })
+    }
+}
+
+impl List {
+    /// The objects of a list, whose key in 1.5 is `class` and an `s`; `None` if this is no list of them.
+    pub fn items(&mut self, class: &str) -> Option<Vec<Value>> {
+        let key = format!("{class}s");
+        let found = ["data", &key].into_iter().find_map(|k| self.members.remove(k));
+        match found? {
+            Value::Array(items) => Some(items),
+            // PHP writes a list whose first index is not 0 as an object.
+            Value::Object(items) => Some(items.into_iter().map(|(_, item)| item).collect()),
+            _ => None,
+        }
+    }
+}
+
+impl From<RawTask> for Task {
+    fn from(raw: RawTask) -> Self {
+        let id =
+            |plain: &Value, object: &Value| Id::from_value(plain).or_else(|| Id::from_value(&object["id"]));
+        let percent = [&raw.percent, &raw.pct]
+            .into_iter()
+            .find_map(|v| text(v).trim_end_matches('%').trim().parse::<f64>().ok());
+        let signs = [
+            &raw.state_id,
+            &raw.pct,
+            &raw.percent,
+            &raw.time_elapsed,
+            &raw.data_copied,
+            &raw.check_in_time,
+        ];
+        Self {
+            id: Id::from_value(&raw.id),
+            name: text(&raw.name),
+            host: id(&raw.host_id, &raw.host),
+            image: id(&raw.image_id, &raw.image),
+            kind: id(&raw.type_id, &raw.kind),
+            state: match id(&raw.state_id, &raw.state).map(Id::get) {
+                Some(1) => State::Queued,
+                Some(2) => State::CheckedIn,
+                Some(3) => State::InProgress,
+                Some(4) => State::Complete,
+                Some(5) => State::Cancelled,
+                Some(6) => State::Failed,
+                _ => State::Unknown,
+            },
+            percent: percent.filter(|p| p.is_finite()).unwrap_or(0.0).clamp(0.0, 100.0),
+            speed: text(&raw.bpm),
+            sign_of_life: signs.map(text).join("|"),
+        }
+    }
+}
+
+fn text(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Number(number) => number.to_string(),
+        _ => String::new(),
+    }
+}
+
+fn text_or_number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<NonZeroU64, D::Error> {
+    let id = Id::from_value(&Value::deserialize(deserializer)?);
+    id.map(|i| i.0).ok_or_else(|| serde::de::Error::custom("no id"))
+}
+
+fn optional_id<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Id>, D::Error> {
+    Ok(Id::from_value(&Value::deserialize(deserializer)?))
+}
+
+fn truth<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
+    Ok(match Value::deserialize(deserializer)? {
+        Value::Bool(truth) => truth,
+        other => !matches!(text(&other).as_str(), "" | "0"),
+    })
+}
+
+fn yes() -> bool {
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn ids_are_texts_or_numbers_and_never_zero() {
+        for (value, id) in [
+            (json!("17"), Some(17)),
+            (json!(17), Some(17)),
+            (json!("0"), None),
+            (json!(0), None),
+            (json!(-1), None),
+            (json!(1.5), None),
+            (json!(""), None),
+            (json!(null), None),
+            (json!("1/../2"), None),
+        ] {
+            assert_eq!(Id::from_value(&value).map(Id::get), id, "{value}");
+            assert_eq!(
+                serde_json::from_value::<Id>(value.clone()).ok().map(Id::get),
+                id,
+                "{value}"
+            );
+        }
+    }
+
+    #[test]
+    fn lists_of_both_versions_are_read() {
+        for (list, count) in [
+            (
+                json!({"count": 1, "hosts": [{"id": "1", "name": "pod1"}]}),
+                Some(1),
+            ),
+            (
+                json!({"count": 1, "hosts": {"3": {"id": "1", "name": "pod1"}}}),
+                Some(1),
+            ),
+            (
+                json!({"draw": 0, "recordsTotal": "2", "data": [{}, {}], "_lang": "host"}),
+                Some(2),
+            ),
+            (json!({"count": 0, "hosts": []}), Some(0)),
+            (json!({"count": 0, "images": []}), None),
+            (json!({"error": "x"}), None),
+        ] {
+            let mut read: List = serde_json::from_value(list.clone()).unwrap();
+            assert_eq!(read.items("host").map(|i| i.len()), count, "{list}");
+        }
+    }
+
+    #[test]
+    fn tasks_are_read_whatever_their_shape() {
+        let nested = json!({
+            "id": "5", "name": "laas x", "checkInTime": "2026-01-01 10:00:00", "pct": "0000000042",
+            "percent": "42.5", "bpm": "5.2GB/min", "timeElapsed": "00:01:00", "dataCopied": "1 GiB",
+            "host": {"id": "7", "name": "pod1"}, "image": {"id": "17"}, "type": {"id": "1"}, "state": {"id": "3"},
+        });
+        let flat = json!({
+            "id": 5, "name": "laas x", "checkInTime": "2026-01-01 10:00:00", "pct": 42, "percent": "", "bpm": null,
+            "hostID": 7, "imageID": 17, "typeID": 1, "stateID": 3,
+        });
+        for (shape, percent) in [(nested, 42.5), (flat, 42.0)] {
+            let task: Task = serde_json::from_value(shape).unwrap();
+            let ids = [task.id, task.host, task.image, task.kind].map(|i| i.map(Id::get));
+            assert_eq!(ids, [Some(5), Some(7), Some(17), Some(1)]);
+            assert_eq!((task.state, task.percent), (State::InProgress, percent));
+        }
+        let bare: Task = serde_json::from_value(json!({"id": null, "pct": "NaN", "stateID": 99})).unwrap();
+        assert_eq!((bare.id, bare.state, bare.percent), (None, State::Unknown, 0.0));
+    }
+
+    #[test]
+    fn an_image_is_enabled_unless_fog_says_no() {
+        for (said, enabled) in [
+            (json!({"id": 1, "name": "a", "isEnabled": "1"}), true),
+            (json!({"id": 1, "name": "a", "isEnabled": "0"}), false),
+            (json!({"id": 1, "name": "a", "isEnabled": false}), false),
+            (json!({"id": 1, "name": "a", "isEnabled": ""}), false),
+            (json!({"id": 1, "name": "a"}), true),
+        ] {
+            let image: Image = serde_json::from_value(said.clone()).unwrap();
+            assert_eq!(image.enabled, enabled, "{said}");
+        }
+    }
+}

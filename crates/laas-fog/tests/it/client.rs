@@ -1,0 +1,201 @@
+use crate::canned::{Canned, Then, answer, typed};
+use laas_core::{Classify, Kind, Secret, config};
+use laas_fog::{Fog, FogError, Host, Id};
+use std::time::Duration;
+
+fn fog(address: &str) -> Fog {
+    let config = config::Fog {
+        address: address.to_owned(),
+        api_key: Secret::new("YWJj"),
+        user_key: Secret::new("ZGVm"),
+        tls: Default::default(),
+    };
+    Fog::new(&config, Duration::from_millis(500)).unwrap()
+}
+
+fn id(id: u64) -> Id {
+    Id::new(id).unwrap()
+}
+
+fn pod1() -> Host {
+    Host {
+        id: id(7),
+        name: "pod1".into(),
+        image: None,
+    }
+}
+
+#[test]
+fn every_bad_answer_says_what_to_do() {
+    let page = "<!DOCTYPE html><html><body>Sign in</body></html>";
+    let secret = r#"{"count":1,"hosts":[{"id":"7","ADPass":"hunter2","name"#;
+    let cases = [
+        (answer(403, ""), Kind::Refused, "fog.api_key"),
+        (answer(401, ""), Kind::Refused, "fog.user_key"),
+        (typed(302, "text/html", page), Kind::Refused, "API System"),
+        (answer(501, ""), Kind::Refused, "web root"),
+        (typed(404, "text/html", page), Kind::Refused, "web root"),
+        (answer(404, ""), Kind::Input, "register it"),
+        (answer(417, ""), Kind::Refused, "required field"),
+        (
+            answer(500, r#"{"error":"Already created"}"#),
+            Kind::Refused,
+            "Already created",
+        ),
+        (typed(500, "text/html", page), Kind::Unreachable, "error log"),
+        (answer(500, ""), Kind::Unreachable, "error log"),
+        (typed(200, "text/html", page), Kind::Unreachable, "web root"),
+        (answer(200, ""), Kind::Unreachable, "web root"),
+        (answer(200, "null"), Kind::Unreachable, "web root"),
+        (answer(200, r#"{"hosts":[17]}"#), Kind::Unreachable, "web root"),
+        (answer(200, secret), Kind::Unreachable, "web root"),
+        (
+            Then::Say("HTTP/1.1 200 OK\r\ncontent-length: 99\r\n\r\n{".into()),
+            Kind::Unreachable,
+            "broke off",
+        ),
+        (Then::Say(String::new()), Kind::Unreachable, "can't reach"),
+        (Then::Hang, Kind::Unreachable, "did not answer"),
+    ];
+    for (said, kind, told) in cases {
+        let server = Canned::start(vec![said]);
+        let error = fog(&server.address).host("pod1").unwrap_err();
+        let failure = laas_core::Failure::from(error);
+        assert_eq!(failure.kind, kind, "{failure}");
+        assert!(failure.to_string().contains(told), "{told}: {failure}");
+        assert!(!failure.to_string().contains("hunter2"), "{failure}");
+    }
+}
+
+#[test]
+fn a_host_is_the_one_of_exactly_this_name() {
+    let list = r#"{"count":"4","hosts":[{"id":"1","name":"pod10"},{"id":"2","name":"POD1"},
+        {"id":"3","name":"pod1","imageID":"0"},{"id":4,"name":"twin"},{"id":5,"name":"twin"}]}"#;
+    let server = Canned::start(vec![answer(200, list)]);
+    let fog = fog(&server.address);
+    let found = fog.host("pod1").unwrap();
+    assert_eq!((found.id, found.image), (id(3), None));
+    for (name, count) in [("pod2", 0), ("twin", 2), ("", 0)] {
+        let error = fog.host(name).unwrap_err();
+        assert!(
+            matches!(&error, FogError::HostNotUnique { count: c, .. } if *c == count),
+            "{error}"
+        );
+    }
+}
+
+#[test]
+fn the_pages_of_1_6_are_followed_but_never_to_another_server() {
+    let first = r#"{"recordsTotal":2,"data":[{"id":1,"name":"pod1"}],"nextUrl":"http://evil/fog/host?start=1&length=1"}"#;
+    let second = r#"{"recordsTotal":2,"data":[{"id":2,"name":"pod2","imageID":17}],"nextUrl":null}"#;
+    let server = Canned::start(vec![answer(200, first), answer(200, second)]);
+    assert_eq!(fog(&server.address).host("pod2").unwrap().image, Some(id(17)));
+    assert_eq!(
+        server.asked(),
+        ["GET /fog/host", "GET /fog/host?start=1&length=1"]
+    );
+}
+
+#[test]
+fn setting_the_image_sends_nothing_else_and_believes_only_what_it_reads_back() {
+    let (taken, old) = (
+        r#"{"id":"7","name":"pod1","imageID":"17"}"#,
+        r#"{"id":"7","name":"pod1","imageID":"3"}"#,
+    );
+    let cases = [
+        (answer(200, taken), answer(200, taken), None),
+        (
+            answer(500, r#"{"error":"Already created"}"#),
+            answer(200, taken),
+            None,
+        ),
+        (answer(200, taken), answer(200, old), Some("still says 3")),
+        (
+            answer(500, r#"{"error":"no space"}"#),
+            answer(200, old),
+            Some("no space"),
+        ),
+    ];
+    for (put, read, error) in cases {
+        let server = Canned::start(vec![put, read]);
+        let result = fog(&server.address).set_image(&pod1(), id(17));
+        assert_eq!(
+            server.asked(),
+            [r#"PUT /fog/host/7 {"imageID":17}"#, "GET /fog/host/7"]
+        );
+        match error {
+            None => result.unwrap(),
+            Some(words) => assert!(result.unwrap_err().to_string().contains(words)),
+        }
+    }
+}
+
+#[test]
+fn a_disabled_image_is_refused() {
+    let server = Canned::start(vec![
+        answer(200, r#"{"id":"22","name":"old","isEnabled":"0"}"#),
+        answer(404, ""),
+    ]);
+    let fog = fog(&server.address);
+    assert!(matches!(fog.image(id(22)), Err(FogError::ImageDisabled { .. })));
+    assert!(matches!(fog.image(id(23)), Err(FogError::Missing { .. })));
+}
+
+#[test]
+fn a_deploy_names_itself_and_wakes_nobody() {
+    let server = Canned::start(vec![answer(200, "\"\"")]);
+    fog(&server.address).start_deploy(id(7), "laas x").unwrap();
+    let asked = server.asked();
+    for part in [
+        "POST /fog/host/7/task ",
+        r#""taskTypeID":1"#,
+        r#""taskName":"laas x""#,
+        r#""wol":false"#,
+    ] {
+        assert!(asked[0].contains(part), "{asked:?}");
+    }
+}
+
+#[test]
+fn a_cancel_names_its_task_and_is_judged_by_reading_again() {
+    for (said, fine) in [
+        (answer(200, "\"\""), true),
+        (answer(500, ""), true),
+        (answer(409, r#"{"msg":"already ended"}"#), true),
+        (answer(403, ""), false),
+    ] {
+        let server = Canned::start(vec![said]);
+        assert_eq!(fog(&server.address).cancel(id(5)).is_ok(), fine);
+        assert_eq!(server.asked(), ["DELETE /fog/task/5/cancel"]);
+    }
+}
+
+#[test]
+fn only_the_tasks_of_the_host_are_given() {
+    let list = r#"{"count":3,"tasks":[{"id":"1","host":{"id":"7"},"name":"a","stateID":"1"},
+        {"id":"2","hostID":"8","name":"b"},{"id":"3","hostID":"0"}]}"#;
+    let server = Canned::start(vec![answer(200, list)]);
+    let fog = fog(&server.address);
+    let given = [fog.active_tasks(id(7)), fog.all_tasks(id(7))];
+    for tasks in given {
+        assert_eq!(
+            tasks.unwrap().iter().map(|t| t.id).collect::<Vec<_>>(),
+            [Some(id(1))]
+        );
+    }
+    assert_eq!(server.asked(), ["GET /fog/task/active", "GET /fog/task"]);
+}
+
+#[test]
+fn an_address_that_is_none_is_bad_input() {
+    let config = config::Fog {
+        address: "fog.example".to_owned(),
+        api_key: Secret::default(),
+        user_key: Secret::default(),
+        tls: Default::default(),
+    };
+    assert_eq!(
+        Fog::new(&config, Duration::from_secs(1)).unwrap_err().kind(),
+        Kind::Input
+    );
+}
