@@ -153,8 +153,14 @@ impl Faults {
     /// The fault that meets this request or connection, which counts against
     /// its `skip` and `times`.
     pub fn take(&self, peer: &Peer) -> Option<Kind> {
+        self.take_if(peer, |_| true)
+    }
+
+    /// As [`Faults::take`], for a place where only some kinds can happen; the
+    /// others are neither met nor counted.
+    pub fn take_if(&self, peer: &Peer, here: impl Fn(Kind) -> bool) -> Option<Kind> {
         let mut set = self.locked();
-        let fault = set.get_mut(peer)?;
+        let fault = set.get_mut(peer).filter(|fault| here(fault.kind))?;
         if fault.skip > 0 {
             fault.skip -= 1;
             return None;

@@ -10,6 +10,7 @@ pub mod cabling;
 pub mod dashboard;
 pub mod faults;
 pub mod fog;
+pub mod http;
 pub mod inventory;
 pub mod machine;
 pub mod nxos;

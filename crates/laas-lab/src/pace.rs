@@ -15,6 +15,8 @@ pub struct Pace {
     /// Between two looks of the dashboard at ended bookings and hosts to
     /// free. The real one's timers fire once a minute.
     pub poll: Duration,
+    /// A call to a switch.
+    pub switch: Duration,
 }
 
 impl Pace {
@@ -26,6 +28,7 @@ impl Pace {
             shutdown: Duration::ZERO,
             imaging: Duration::ZERO,
             poll: Duration::from_millis(50),
+            switch: Duration::ZERO,
         }
     }
 
@@ -36,6 +39,7 @@ impl Pace {
             shutdown: Duration::from_millis(500),
             imaging: Duration::from_secs(5),
             poll: Duration::from_secs(1),
+            switch: Duration::from_millis(100),
         }
     }
 }

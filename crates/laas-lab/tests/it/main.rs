@@ -7,3 +7,5 @@ mod dashboard;
 mod dashboard_people;
 mod dashboard_replay;
 mod dashboard_world;
+mod fog;
+mod nxos;

@@ -1,0 +1,516 @@
+//! The tables of FOG and what happens to them.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+use time::OffsetDateTime;
+
+use super::rows::{NEVER, Row, edit, id, now, row, set, text};
+use crate::cabling::{Order, Os};
+
+/// The task types by id, of which the lab's hosts do the imaging ones.
+const TASK_TYPES: [(u32, &str); 20] = [
+    (1, "Deploy"),
+    (2, "Capture"),
+    (3, "Debug"),
+    (4, "Memory Test"),
+    (5, "Test Disk"),
+    (6, "Disk Surface Test"),
+    (7, "Recover"),
+    (8, "Multi-Cast"),
+    (10, "Hardware Inventory"),
+    (11, "Password Reset"),
+    (12, "All Snapins"),
+    (13, "Single Snapin"),
+    (14, "Wake-Up"),
+    (15, "Deploy - Debug"),
+    (16, "Capture - Debug"),
+    (17, "Deploy - No Snapins"),
+    (18, "Fast Wipe"),
+    (19, "Normal Wipe"),
+    (20, "Full Wipe"),
+    (21, "Virus Scan"),
+];
+const DEPLOYS: [u32; 2] = [1, 17];
+const CAPTURE: u32 = 2;
+
+const QUEUED: u32 = 1;
+const IN_PROGRESS: u32 = 3;
+const COMPLETE: u32 = 4;
+const CANCELLED: u32 = 5;
+const STATES: [(u32, &str); 5] = [
+    (QUEUED, "Queued"),
+    (2, "Checked In"),
+    (IN_PROGRESS, "In-Progress"),
+    (COMPLETE, "Complete"),
+    (CANCELLED, "Cancelled"),
+];
+
+/// Everything FOG knows.
+#[derive(Debug, Clone)]
+pub struct State {
+    pub api_enabled: bool,
+    pub hosts: BTreeMap<u32, Host>,
+    pub images: BTreeMap<u32, Image>,
+    pub tasks: BTreeMap<u32, Task>,
+    pub requests: Vec<String>,
+    last_task: u32,
+}
+
+#[derive(Debug, Clone)]
+pub struct Host {
+    pub row: Row,
+    /// The first one is the primary.
+    pub macs: Vec<String>,
+}
+
+#[derive(Debug, Clone)]
+pub struct Image {
+    pub row: Row,
+    /// Nothing until the first capture.
+    pub os: Option<Os>,
+}
+
+#[derive(Debug, Clone)]
+pub struct Task {
+    pub row: Row,
+    started: Option<OffsetDateTime>,
+}
+
+/// A task, for those who run the lab.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct TaskView {
+    /// Its id.
+    pub id: u32,
+    /// The name it was given.
+    pub name: String,
+    /// The host's name, empty if the host was deleted.
+    pub host: String,
+    /// 1 is deploy, 2 is capture.
+    pub task_type: u32,
+    /// The image that the host had when the task was made.
+    pub image: u32,
+    /// 1 queued, 2 checked in, 3 in progress, 4 complete, 5 cancelled.
+    pub state: u32,
+    /// How much of it is done.
+    pub percent: u8,
+}
+
+/// Why something was not done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    /// 404.
+    NotFound,
+    /// 500 with this text.
+    Error(&'static str),
+    /// 500 with no body: PHP died.
+    Fatal,
+    /// 417 with this text.
+    Incomplete(&'static str),
+    /// 501 with this text.
+    NoSuchType(&'static str),
+}
+
+impl Default for State {
+    fn default() -> Self {
+        Self {
+            api_enabled: true,
+            hosts: BTreeMap::new(),
+            images: super::stock_images()
+                .map(|image| (id(&image.row, "id"), image))
+                .collect(),
+            tasks: BTreeMap::new(),
+            requests: Vec::new(),
+            last_task: 0,
+        }
+    }
+}
+
+impl Image {
+    pub fn new(id: u32, name: &str, os: Option<Os>, enabled: bool) -> Self {
+        let path = name.replace(['.', '-'], "");
+        let mut row = row([
+            ("id", ""),
+            ("name", name),
+            ("description", ""),
+            ("path", &path),
+            ("createdTime", ""),
+            ("createdBy", "fog"),
+            ("building", "0"),
+            ("size", "10737418240.000000:"),
+            ("imageTypeID", "1"),
+            ("imagePartitionTypeID", "1"),
+            ("osID", "50"),
+            ("deployed", NEVER),
+            ("format", "5"),
+            ("magnet", ""),
+            ("protected", "0"),
+            ("compress", "6"),
+            ("isEnabled", if enabled { "1" } else { "0" }),
+            ("toReplicate", "1"),
+            ("srvsize", "1073741824"),
+        ]);
+        set(&mut row, "id", id);
+        set(&mut row, "createdTime", now());
+        Self { row, os }
+    }
+}
+
+/// What the API shows.
+impl State {
+    pub fn host_json(&self, host: &Host) -> Value {
+        let image = self.images.get(&id(&host.row, "imageID"));
+        let mut shown = host.row.clone();
+        shown.insert(
+            "image".into(),
+            image.map_or_else(|| json!({}), |image| image.row.clone().into()),
+        );
+        shown.insert(
+            "imagename".into(),
+            image.map_or("", |image| text(&image.row, "name")).into(),
+        );
+        shown.insert("pingstatuscode".into(), 6.into());
+        shown.insert("pingstatustext".into(), "No such device or address".into());
+        shown.insert(
+            "primac".into(),
+            host.macs.first().cloned().unwrap_or_default().into(),
+        );
+        shown.insert("macs".into(), host.macs.clone().into());
+        shown.into()
+    }
+
+    pub fn image_json(&self, image: &Image) -> Value {
+        let mut shown = image.row.clone();
+        shown.insert(
+            "os".into(),
+            json!({"id": "50", "name": "Linux", "description": ""}),
+        );
+        shown.insert("osname".into(), "Linux".into());
+        shown.insert("imagetypename".into(), "Single Disk - Resizable".into());
+        shown.insert("imageparttypename".into(), "Everything".into());
+        shown.insert("storagegroupname".into(), "default".into());
+        shown.into()
+    }
+
+    pub fn task_json(&self, task: &Task) -> Value {
+        let named = |table: &[(u32, &str)], key: u32| {
+            let name = table
+                .iter()
+                .find(|(id, _)| *id == key)
+                .map_or("", |(_, name)| name);
+            json!({"id": key.to_string(), "name": name})
+        };
+        let image = self.images.get(&id(&task.row, "imageID"));
+        let host = self.hosts.get(&id(&task.row, "hostID"));
+        let mut shown = task.row.clone();
+        shown.insert(
+            "image".into(),
+            image.map_or_else(|| json!({}), |image| image.row.clone().into()),
+        );
+        shown.insert(
+            "host".into(),
+            host.map_or(Value::Null, |host| self.host_json(host)),
+        );
+        shown.insert("type".into(), named(&TASK_TYPES, id(&task.row, "typeID")));
+        shown.insert("state".into(), named(&STATES, id(&task.row, "stateID")));
+        shown.into()
+    }
+
+    pub fn views(&self) -> Vec<TaskView> {
+        let view = |task: &Task| TaskView {
+            id: id(&task.row, "id"),
+            name: text(&task.row, "name").into(),
+            host: self
+                .hosts
+                .get(&id(&task.row, "hostID"))
+                .map_or("", |host| text(&host.row, "name"))
+                .into(),
+            task_type: id(&task.row, "typeID"),
+            image: id(&task.row, "imageID"),
+            state: id(&task.row, "stateID"),
+            percent: text(&task.row, "pct").parse().unwrap_or_default(),
+        };
+        self.tasks.values().map(view).collect()
+    }
+
+    pub fn host_image(&self, name: &str) -> Option<u32> {
+        let host = self.hosts.values().find(|host| text(&host.row, "name") == name)?;
+        Some(id(&host.row, "imageID"))
+    }
+}
+
+/// What people and clients do.
+impl State {
+    pub fn add_host(&mut self, name: &str, macs: Vec<String>, image: u32) -> u32 {
+        let key = self.hosts.keys().last().copied().unwrap_or_default() + 1;
+        let mut row = row([
+            ("id", ""),
+            ("name", name),
+            ("description", ""),
+            ("ip", ""),
+            ("imageID", ""),
+            ("building", "0"),
+            ("createdTime", ""),
+            ("deployed", NEVER),
+            ("createdBy", "fog"),
+            ("useAD", "0"),
+            ("ADDomain", ""),
+            ("ADOU", ""),
+            ("ADUser", ""),
+            ("ADPass", ""),
+            ("ADPassLegacy", ""),
+            ("productKey", ""),
+            ("printerLevel", "0"),
+            ("kernelArgs", ""),
+            ("kernel", ""),
+            ("kernelDevice", ""),
+            ("init", ""),
+            ("pending", "0"),
+            ("pub_key", ""),
+            ("sec_tok", ""),
+            ("sec_time", NEVER),
+            ("pingstatus", "6"),
+            ("biosexit", ""),
+            ("efiexit", ""),
+            ("enforce", "1"),
+        ]);
+        set(&mut row, "id", key);
+        set(&mut row, "imageID", image);
+        set(&mut row, "createdTime", now());
+        self.hosts.insert(key, Host { row, macs });
+        key
+    }
+
+    pub fn edit_host(&mut self, key: u32, wanted: &Row) -> Result<(), Refusal> {
+        let name = text(wanted, "name");
+        let taken = self
+            .hosts
+            .values()
+            .any(|host| text(&host.row, "name").eq_ignore_ascii_case(name));
+        let host = self.hosts.get_mut(&key).ok_or(Refusal::NotFound)?;
+        if taken {
+            return Err(Refusal::Error("Already created"));
+        }
+        edit(&mut host.row, wanted);
+        if let Some(Value::Array(macs)) = wanted.get("macs") {
+            host.macs = macs
+                .iter()
+                .filter_map(Value::as_str)
+                .map(str::to_lowercase)
+                .collect();
+        }
+        Ok(())
+    }
+
+    pub fn create_image(&mut self, wanted: &Row) -> Result<u32, Refusal> {
+        let name = text(wanted, "name");
+        if self
+            .images
+            .values()
+            .any(|image| text(&image.row, "name").eq_ignore_ascii_case(name))
+        {
+            return Err(Refusal::Error("Already created"));
+        }
+        let present = |column: &&str| !matches!(wanted.get(*column), None | Some(Value::Null));
+        if name.is_empty() || !["path", "imageTypeID", "osID"].iter().all(present) {
+            return Err(Refusal::Incomplete("Required database field is empty"));
+        }
+        let key = self.images.keys().last().copied().unwrap_or_default() + 1;
+        let mut image = Image::new(key, name, None, true);
+        edit(&mut image.row, wanted);
+        self.images.insert(key, image);
+        Ok(key)
+    }
+
+    pub fn edit_image(&mut self, key: u32, wanted: &Row) -> Result<(), Refusal> {
+        let image = self.images.get_mut(&key).ok_or(Refusal::NotFound)?;
+        edit(&mut image.row, wanted);
+        Ok(())
+    }
+
+    pub fn create_task(&mut self, host: u32, wanted: &Row) -> Result<(), Refusal> {
+        let image_id = id(&self.hosts.get(&host).ok_or(Refusal::NotFound)?.row, "imageID");
+        let mut asked = row([
+            ("taskTypeID", "0"),
+            ("taskName", ""),
+            ("shutdown", "0"),
+            ("debug", "0"),
+            ("passreset", ""),
+            ("wol", "0"),
+        ]);
+        edit(&mut asked, wanted);
+        let kind = id(&asked, "taskTypeID");
+        if !TASK_TYPES.iter().any(|(id, _)| *id == kind) {
+            return Err(Refusal::NoSuchType("Invalid tasking type passed"));
+        }
+        if self.active_tasks().any(|task| id(&task.row, "hostID") == host) {
+            return Err(Refusal::Error("Host is already a member of an active task"));
+        }
+        if DEPLOYS.contains(&kind) || kind == CAPTURE {
+            let image = self.images.get(&image_id);
+            let image = image.ok_or(Refusal::Error("Image is not valid"))?;
+            if text(&image.row, "isEnabled") != "1" {
+                return Err(Refusal::Error("Image is not enabled"));
+            }
+        }
+        self.last_task += 1;
+        let mut row = row([
+            ("id", ""),
+            ("name", text(&asked, "taskName")),
+            ("checkInTime", NEVER),
+            ("hostID", ""),
+            ("stateID", "1"),
+            ("createdTime", ""),
+            ("createdBy", "fog"),
+            ("isForced", "0"),
+            ("scheduledStartTime", NEVER),
+            ("typeID", text(&asked, "taskTypeID")),
+            ("pct", "0000000000"),
+            ("bpm", ""),
+            ("timeElapsed", ""),
+            ("timeRemaining", ""),
+            ("dataCopied", ""),
+            ("percent", ""),
+            ("dataTotal", ""),
+            ("storagegroupID", "1"),
+            ("storagenodeID", "1"),
+            ("NFSFailures", ""),
+            ("NFSLastMemberID", "0"),
+            ("shutdown", text(&asked, "shutdown")),
+            ("passreset", text(&asked, "passreset")),
+            ("isDebug", text(&asked, "debug")),
+            ("imageID", ""),
+            ("wol", text(&asked, "wol")),
+        ]);
+        set(&mut row, "id", self.last_task);
+        set(&mut row, "hostID", host);
+        set(&mut row, "imageID", image_id);
+        set(&mut row, "createdTime", now());
+        self.tasks.insert(self.last_task, Task { row, started: None });
+        Ok(())
+    }
+
+    pub fn active_tasks(&self) -> impl Iterator<Item = &Task> {
+        self.tasks.values().filter(|task| is_active(task))
+    }
+
+    /// Cancels one task. Without an id, or with one that no task has, 1.5
+    /// cancels all.
+    pub fn cancel_task(&mut self, key: Option<u32>) {
+        match key.and_then(|key| self.tasks.get_mut(&key)) {
+            Some(task) => cancel(task),
+            None => self.tasks.values_mut().for_each(cancel),
+        }
+    }
+
+    pub fn cancel_host(&mut self, host: Option<u32>) -> Result<(), Refusal> {
+        let host = host
+            .filter(|host| self.hosts.contains_key(host))
+            .ok_or(Refusal::NotFound)?;
+        let mut tasks = self.tasks.values_mut();
+        let task = tasks.find(|task| is_active(task) && id(&task.row, "hostID") == host);
+        // Cancelling the task of an idle host calls a method of nothing.
+        cancel(task.ok_or(Refusal::Fatal)?);
+        Ok(())
+    }
+}
+
+/// What a host does that boots from the network.
+impl State {
+    /// The imaging task that waits for the host with this MAC.
+    pub fn task_for(&self, mac: &str) -> Option<u32> {
+        let has_mac = |host: &Host| host.macs.iter().any(|one| one.eq_ignore_ascii_case(mac));
+        let (host, _) = self.hosts.iter().find(|(_, host)| has_mac(host))?;
+        let task = self.active_tasks().find(|task| {
+            let kind = id(&task.row, "typeID");
+            id(&task.row, "hostID") == *host && (DEPLOYS.contains(&kind) || kind == CAPTURE)
+        })?;
+        Some(id(&task.row, "id"))
+    }
+
+    /// The host checks in and begins, or begins anew.
+    pub fn start(&mut self, key: u32) -> Order {
+        let Some(task) = self.tasks.get_mut(&key) else {
+            return Order::Disk;
+        };
+        task.started = Some(OffsetDateTime::now_utc());
+        set(&mut task.row, "stateID", IN_PROGRESS);
+        set(&mut task.row, "checkInTime", now());
+        set(&mut task.row, "pct", "0000000000");
+        set(&mut task.row, "percent", "");
+        let image = id(&task.row, "imageID");
+        if id(&task.row, "typeID") == CAPTURE {
+            return Order::Capture { task: key, image };
+        }
+        match self.images.get(&image).and_then(|image| image.os.clone()) {
+            Some(os) => Order::Deploy { task: key, image, os },
+            // There are no files to write: the client stops with an error and
+            // the task stays in progress for ever.
+            None => Order::Disk,
+        }
+    }
+
+    pub fn progress(&mut self, key: u32, percent: u8) {
+        let Some(task) = self.tasks.get_mut(&key).filter(|task| is_active(task)) else {
+            return;
+        };
+        let seconds = task
+            .started
+            .map_or(0, |started| (OffsetDateTime::now_utc() - started).whole_seconds());
+        set(&mut task.row, "checkInTime", now());
+        set(&mut task.row, "pct", format_args!("{percent:010}"));
+        set(&mut task.row, "percent", format_args!("{percent}.00%"));
+        set(&mut task.row, "bpm", "6.00GB/min");
+        set(
+            &mut task.row,
+            "timeElapsed",
+            format_args!(
+                "{:02}:{:02}:{:02}",
+                seconds / 3600,
+                seconds / 60 % 60,
+                seconds % 60
+            ),
+        );
+        set(
+            &mut task.row,
+            "dataCopied",
+            format_args!("{:.2} MiB", f32::from(percent) * 102.4),
+        );
+        set(&mut task.row, "dataTotal", "10240.00 MiB");
+    }
+
+    pub fn is_capture(&self, key: u32) -> bool {
+        self.tasks
+            .get(&key)
+            .is_some_and(|task| id(&task.row, "typeID") == CAPTURE)
+    }
+
+    pub fn store_capture(&mut self, key: u32, os: &Os) {
+        let image = self.tasks.get(&key).map(|task| id(&task.row, "imageID"));
+        if let Some(image) = image.and_then(|image| self.images.get_mut(&image)) {
+            image.os = Some(os.clone());
+        }
+    }
+
+    /// The task is complete, unless somebody cancelled it meanwhile.
+    pub fn finish(&mut self, key: u32) {
+        self.progress(key, 100);
+        let Some(task) = self.tasks.get_mut(&key).filter(|task| is_active(task)) else {
+            return;
+        };
+        set(&mut task.row, "stateID", COMPLETE);
+        if let Some(host) = self.hosts.get_mut(&id(&task.row, "hostID")) {
+            set(&mut host.row, "deployed", now());
+        }
+    }
+}
+
+fn is_active(task: &Task) -> bool {
+    (QUEUED..=IN_PROGRESS).contains(&id(&task.row, "stateID"))
+}
+
+fn cancel(task: &mut Task) {
+    if is_active(task) {
+        set(&mut task.row, "stateID", CANCELLED);
+    }
+}

@@ -1,0 +1,292 @@
+//! FOG over HTTP, and hosts that boot from it.
+
+use std::net::Ipv4Addr;
+
+use laas_lab::cabling::{Order, Os, PxeServer};
+use laas_lab::faults::{Faults, Kind, Peer};
+use laas_lab::fog::Fog;
+use laas_lab::http::Server;
+use reqwest::{Client, Method, StatusCode, redirect};
+use serde_json::{Value, json};
+
+const MAC: &str = "02:00:00:00:01:01";
+
+struct Stand {
+    fog: Fog,
+    faults: Faults,
+    server: Server,
+    client: Client,
+}
+
+impl Stand {
+    /// A FOG with hosts `pod1` (id 1, image 17) and `pod2` (id 2, image 22).
+    async fn new() -> Self {
+        let faults = Faults::default();
+        let fog = Fog::new("the api token", "the user token", faults.clone());
+        fog.add_host("pod1", [MAC.into()], 17);
+        fog.add_host("pod2", ["02:00:00:00:02:01".into()], 22);
+        let server = Server::start(Ipv4Addr::LOCALHOST, Peer::Fog, fog.router(), faults.clone())
+            .await
+            .expect("a free port");
+        let client = Client::builder()
+            .redirect(redirect::Policy::none())
+            .build()
+            .expect("a client");
+        Self {
+            fog,
+            faults,
+            server,
+            client,
+        }
+    }
+
+    async fn raw(&self, method: Method, path: &str, body: &Value, tokens: [&str; 2]) -> (StatusCode, String) {
+        let mut request = self
+            .client
+            .request(method, format!("{}/fog{path}", self.server.url()))
+            .header("fog-api-token", tokens[0])
+            .header("fog-user-token", tokens[1]);
+        if !body.is_null() {
+            request = request.json(body);
+        }
+        let response = request.send().await.expect("an answer");
+        (response.status(), response.text().await.expect("a body"))
+    }
+
+    async fn call(&self, method: &str, path: &str, body: Value) -> (u16, String) {
+        let tokens = [self.fog.shown_api_token(), self.fog.shown_user_token()];
+        let method = method.parse().expect("a method");
+        let (status, text) = self.raw(method, path, &body, [&tokens[0], &tokens[1]]).await;
+        (status.as_u16(), text)
+    }
+
+    async fn json(&self, path: &str) -> Value {
+        let (status, text) = self.call("GET", path, Value::Null).await;
+        assert_eq!(status, 200, "{path}: {text}");
+        serde_json::from_str(&text).expect(path)
+    }
+
+    async fn deploy(&self, host: u32) {
+        let body = json!({"taskTypeID": 1, "taskName": "a name", "wol": false});
+        let answer = self.call("POST", &format!("/host/{host}/task"), body).await;
+        assert_eq!(answer, (200, "\"\"".into()));
+    }
+
+    fn states(&self) -> Vec<u32> {
+        self.fog.tasks().iter().map(|task| task.state).collect()
+    }
+}
+
+fn ubuntu() -> Os {
+    Os {
+        id: "ubuntu".into(),
+        version: "18.04".into(),
+    }
+}
+
+#[tokio::test]
+async fn the_tokens_are_compared_as_the_web_pages_show_them() {
+    let stand = Stand::new().await;
+    let api = stand.fog.shown_api_token();
+    let user = stand.fog.shown_user_token();
+    for (tokens, status) in [
+        ([api.as_str(), user.as_str()], 200),
+        (["the api token", &user], 403),
+        (["", ""], 403),
+        ([&api, "the user token"], 401),
+        ([&user, &api], 403),
+    ] {
+        let (answered, body) = stand.raw(Method::GET, "/host", &Value::Null, tokens).await;
+        assert_eq!(answered.as_u16(), status, "{tokens:?}");
+        assert_eq!(body.is_empty(), status != 200, "{body}");
+    }
+    stand.fog.enable_api(false);
+    assert_eq!(stand.call("GET", "/host", Value::Null).await.0, 302);
+}
+
+#[tokio::test]
+async fn errors_and_traps_are_those_of_1_5() {
+    let image = json!({"name": "new", "path": "new", "imageTypeID": 1, "osID": 50});
+    for (method, path, body, status, text) in [
+        ("GET", "/system/info", Value::Null, 200, "success"),
+        ("GET", "/nothing", Value::Null, 501, ""),
+        ("GET", "/host/99", Value::Null, 404, ""),
+        ("PUT", "/host/99", json!({"imageID": 17}), 404, ""),
+        (
+            "PUT",
+            "/host/1",
+            json!({"imageID": 22, "name": "pod1"}),
+            500,
+            "Already created",
+        ),
+        (
+            "PUT",
+            "/host/1/edit",
+            json!({"imageID": 22}),
+            200,
+            "\"imageID\": \"22\"",
+        ),
+        ("POST", "/host/99/task", json!({"taskTypeID": 1}), 404, ""),
+        (
+            "POST",
+            "/host/1/task",
+            json!({"taskTypeID": 99}),
+            501,
+            "Invalid tasking type passed",
+        ),
+        (
+            "POST",
+            "/host/1/task",
+            Value::Null,
+            501,
+            "Invalid tasking type passed",
+        ),
+        ("POST", "/image", image.clone(), 200, "\"id\": \"25\""),
+        ("POST", "/image/create", json!({"name": "x"}), 417, "error"),
+        (
+            "POST",
+            "/image",
+            json!({"name": "centos-7", "path": "p"}),
+            500,
+            "Already created",
+        ),
+        ("DELETE", "/host/1/cancel", Value::Null, 500, ""),
+        ("DELETE", "/host/cancel", Value::Null, 404, ""),
+        ("DELETE", "/host/99", Value::Null, 404, ""),
+    ] {
+        let stand = Stand::new().await;
+        let (answered, body) = stand.call(method, path, body.clone()).await;
+        assert_eq!(answered, status, "{method} {path}: {body}");
+        assert!(
+            body.contains(text) && body.is_empty() == text.is_empty(),
+            "{method} {path}: {body}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_careless_delete_destroys() {
+    for path in ["/task/cancel", "/task/99/cancel"] {
+        let stand = Stand::new().await;
+        stand.deploy(1).await;
+        stand.deploy(2).await;
+        stand.call("DELETE", path, Value::Null).await;
+        assert_eq!(stand.states(), [5, 5], "{path} cancels every task");
+    }
+    let stand = Stand::new().await;
+    assert_eq!(stand.call("DELETE", "/host/1", Value::Null).await.0, 200);
+    assert_eq!(stand.fog.host_image("pod1"), None);
+    assert_eq!(stand.fog.host_image("pod2"), Some(22));
+}
+
+#[tokio::test]
+async fn lists_have_a_count_and_texts_for_numbers() {
+    let stand = Stand::new().await;
+    stand.deploy(2).await;
+    for (path, class, count) in [
+        ("/host", "hosts", 2),
+        ("/host/search/POD2", "hosts", 1),
+        ("/image", "images", 5),
+        ("/task/active", "tasks", 1),
+        ("/task/current", "tasks", 1),
+    ] {
+        let list = stand.json(path).await;
+        assert_eq!(list["count"], count, "{path}");
+        assert_eq!(list[class].as_array().map(Vec::len), Some(count), "{path}");
+        assert!(list[class][0]["id"].is_string(), "{path}");
+    }
+    let task = stand.json("/task/1").await;
+    assert_eq!(task["host"]["name"], "pod2");
+    assert_eq!(task["image"]["id"], "22");
+    assert_eq!(task["name"], "a name");
+    assert_eq!(task["state"]["name"], "Queued");
+}
+
+#[tokio::test]
+async fn a_task_moves_only_when_its_host_boots_from_the_network() {
+    let stand = Stand::new().await;
+    assert_eq!(stand.fog.boot(MAC), Order::Disk);
+    stand.deploy(1).await;
+    let again = stand.call("POST", "/host/1/task", json!({"taskTypeID": 1})).await;
+    assert_eq!(again.0, 500);
+    assert!(again.1.contains("already a member of an active task"));
+    assert_eq!(stand.fog.boot("02:00:00:00:02:01"), Order::Disk, "another host");
+    assert_eq!(stand.states(), [1]);
+
+    let order = Order::Deploy {
+        task: 1,
+        image: 17,
+        os: ubuntu(),
+    };
+    assert_eq!(stand.fog.boot(&MAC.to_uppercase()), order);
+    stand.fog.progress(1, 40);
+    let task = stand.json("/task/1").await;
+    assert_eq!(
+        (&task["stateID"], &task["pct"]),
+        (&"3".into(), &"0000000040".into())
+    );
+    // The power went; the next boot begins anew.
+    assert_eq!(stand.fog.boot(MAC), order);
+    assert_eq!(stand.json("/task/1").await["pct"], "0000000000");
+    stand.fog.finished(1, &ubuntu());
+    assert_eq!(stand.states(), [4]);
+    assert_eq!(stand.json("/task/active").await["count"], 0);
+    assert_eq!(stand.fog.boot(MAC), Order::Disk);
+}
+
+#[tokio::test]
+async fn a_cancelled_task_stays_cancelled_whatever_the_host_does() {
+    let stand = Stand::new().await;
+    stand.deploy(1).await;
+    stand.fog.boot(MAC);
+    assert_eq!(stand.call("DELETE", "/task/1/cancel", Value::Null).await.0, 200);
+    stand.fog.progress(1, 90);
+    stand.fog.finished(1, &ubuntu());
+    assert_eq!(stand.states(), [5]);
+    assert_eq!(stand.call("DELETE", "/task/1/cancel", Value::Null).await.0, 200);
+}
+
+#[tokio::test]
+async fn an_image_has_nothing_in_it_until_a_disk_was_captured() {
+    let stand = Stand::new().await;
+    let image = json!({"name": "snapshot", "path": "s", "imageTypeID": 1, "osID": 50});
+    stand.call("POST", "/image", image).await;
+    stand.call("PUT", "/host/1", json!({"imageID": 25})).await;
+    stand.deploy(1).await;
+    assert_eq!(stand.fog.boot(MAC), Order::Disk);
+    assert_eq!(
+        stand.states(),
+        [3],
+        "the client fails and FOG does not hear of it"
+    );
+    stand.call("DELETE", "/task/1/cancel", Value::Null).await;
+    stand.call("POST", "/host/1/task", json!({"taskTypeID": 2})).await;
+    assert_eq!(stand.fog.boot(MAC), Order::Capture { task: 2, image: 25 });
+    stand.fog.finished(2, &ubuntu());
+    assert_eq!(stand.fog.image_os(25), Some(ubuntu()));
+}
+
+#[tokio::test]
+async fn a_disabled_image_is_refused() {
+    let stand = Stand::new().await;
+    stand.call("PUT", "/host/1", json!({"imageID": 23})).await;
+    let (status, body) = stand.call("POST", "/host/1/task", json!({"taskTypeID": 1})).await;
+    assert_eq!(status, 500);
+    assert!(body.contains("not enabled"), "{body}");
+}
+
+#[tokio::test]
+async fn fog_can_lie() {
+    let stand = Stand::new().await;
+    stand.faults.set(Peer::Fog, Kind::Lie).expect("FOG can");
+    stand.deploy(1).await;
+    let (_, host) = stand.call("PUT", "/host/1", json!({"imageID": 22})).await;
+    assert!(host.contains("\"imageID\": \"22\""));
+    assert_eq!(stand.fog.host_image("pod1"), Some(17));
+    assert!(stand.fog.tasks().is_empty());
+
+    stand.faults.set(Peer::Fog, Kind::LieDone).expect("FOG can");
+    stand.deploy(1).await;
+    assert_eq!(stand.fog.boot(MAC), Order::Disk);
+    assert_eq!(stand.states(), [4], "complete, and nothing was written");
+}
