@@ -26,6 +26,9 @@ pub struct Args {
     /// The hosts that the user may log in to, e.g. ["pod1", "pod2"].
     #[arg(long, env = "LAAS_HOSTS", hide_env_values = true, value_name = "JSON", default_value_t)]
     hosts: JsonArg<Vec<HostName>>,
+    /// Hosts that failed and get no key: the others do, and then this fails, e.g. ["pod2"].
+    #[arg(long, env = "LAAS_UNAVAILABLE", hide_env_values = true, value_name = "JSON", default_value_t)]
+    unavailable: JsonArg<Option<Vec<HostName>>>,
 }
 
 #[derive(Serialize)]
@@ -53,7 +56,9 @@ impl Action for Args {
             let failure: Failure = authorized_keys::KeyError::into(e);
             Failure { error: format!("the key of user {} can't be used: {}", self.user, failure.error), ..failure }
         })?;
-        let names = self.hosts.get("hosts")?;
+        let asked = self.hosts.get("hosts")?;
+        let unavailable = self.unavailable.get("unavailable")?.unwrap_or_default();
+        let (missing, names): (Vec<_>, Vec<_>) = asked.into_iter().partition(|h| unavailable.contains(h));
         let mark = Mark { job: self.job_id, user: self.user };
         let config = context.config()?;
         context.datastore()?;
@@ -64,20 +69,32 @@ impl Action for Args {
             let gone = |_| Err(Failure::refused("a thread died"));
             threads.into_iter().map(|t| t.join().unwrap_or_else(gone)).collect()
         });
-        let (granted, mut failures): (Vec<_>, Vec<_>) = results.into_iter().partition(Result::is_ok);
-        let hosts: Vec<Granted> = granted.into_iter().flatten().collect();
-        match failures.pop() {
-            Some(Err(mut failure)) => {
+        let mut hosts = Vec::new();
+        let mut failures: Vec<Failure> = missing.iter().map(unusable).collect();
+        for result in results {
+            match result {
+                Ok(granted) => hosts.push(granted),
+                Err(failure) => failures.push(failure),
+            }
+        }
+        // One that is worth a retry is told first: the retry does the others again anyway.
+        failures.sort_by_key(|f| f.kind != laas_core::Kind::Unreachable);
+        match failures.into_iter().next() {
+            Some(mut failure) => {
                 failure.done = Some(serde_json::json!({ "hosts": hosts }));
                 Err(failure)
             }
-            _ => Ok(Output {
-                changed: hosts.iter().any(|h| h.changed),
+            None => Ok(Output {
+                changed: hosts.iter().any(|h: &Granted| h.changed),
                 account: config.access.user.clone(),
                 hosts,
             }),
         }
     }
+}
+
+fn unusable(host: &HostName) -> Failure {
+    Failure::refused(format!("`{host}` could not be set up, so it has not got the key")).peer(hosts::PEER).host(host)
 }
 
 fn grant(context: &Context, name: &HostName, key: &PublicKey, mark: Mark) -> Result<Granted, Failure> {
