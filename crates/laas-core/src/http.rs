@@ -134,6 +134,15 @@ impl Http {
         })
     }
 
+    /// The same peer below the path made of `segments`, each percent-encoded.
+    #[must_use]
+    pub fn below(mut self, segments: &[&str]) -> Self {
+        if let Ok(mut path) = self.base.path_segments_mut() {
+            path.pop_if_empty().extend(segments);
+        }
+        self
+    }
+
     /// A request for the path made of `segments`, each percent-encoded, below the base address.
     pub fn request(&self, method: Method, segments: &[&str]) -> RequestBuilder {
         let mut url = self.base.clone();
