@@ -1,0 +1,285 @@
+//! Jobs and tasks, as `jobs/new` and `jobs/current` hand them out.
+//!
+//! They are foreign text in several dialects, so one bad task must not hide its neighbours: it is kept, with what is
+//! wrong with it, and its user can be told.
+
+use laas_core::names::{SystemHostname, TaskId};
+use laas_core::{HostName, Mac, VlanId, ledger};
+use serde::Serialize;
+use serde_json::{Map, Value};
+use std::collections::BTreeMap;
+use std::fmt::Display;
+
+/// A booking's job with those of its tasks that are in the list it was read from.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Job {
+    pub id: u64,
+    pub tasks: Vec<Task>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Task {
+    pub id: TaskId,
+    /// The task's configuration as it came.
+    pub delta: Value,
+    pub work: Work,
+}
+
+/// What a task asks for.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Work {
+    Hardware {
+        host: HostName,
+        /// Off when the booking is over; then the rest may be missing or that of another booking.
+        power: bool,
+        /// FOG's id.
+        image: Option<u64>,
+        hostname: Option<SystemHostname>,
+        ipmi: bool,
+    },
+    /// Exactly what each interface shall carry, not an increment. The VLANs go when the booking is over.
+    Network {
+        host: HostName,
+        interfaces: BTreeMap<Mac, Vec<Vlan>>,
+    },
+    /// SSH access of one user.
+    Key {
+        user: u64,
+        key: String,
+        hosts: Vec<HostName>,
+        revoke: bool,
+    },
+    Vpn {
+        user: u64,
+        revoke: bool,
+    },
+    /// An OPNFV installation; without an installer when the booking is over.
+    Software {
+        installer: Option<String>,
+        scenario: Option<String>,
+    },
+    Snapshot {
+        host: HostName,
+    },
+    /// A kind of task that this pack has never heard of.
+    Unknown {
+        kind: String,
+    },
+    /// A known kind in a shape that can't be worked on.
+    Malformed {
+        kind: String,
+        why: String,
+    },
+}
+
+/// A VLAN on an interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Vlan {
+    pub vlan_id: VlanId,
+    /// With an 802.1Q tag on the wire.
+    pub tagged: bool,
+}
+
+impl Job {
+    /// The jobs in a list. A job without a number, or a task without an id, can't be answered and is left out.
+    pub fn read_list(list: &[Value]) -> Vec<Self> {
+        list.iter().filter_map(Self::read).collect()
+    }
+
+    fn read(job: &Value) -> Option<Self> {
+        let Some(id) = job.get("id").and_then(Value::as_u64) else {
+            tracing::warn!("a job of the dashboard has no number");
+            return None;
+        };
+        let Some(payload) = job.get("payload").and_then(Value::as_object) else {
+            tracing::warn!(job = id, "the job has no payload");
+            return None;
+        };
+        let mut tasks = Vec::new();
+        for (kind, group) in payload {
+            let Some(group) = group.as_object() else {
+                tracing::warn!(job = id, kind, "the tasks of this kind can't be read");
+                continue;
+            };
+            for (task, delta) in group {
+                match task.parse() {
+                    Ok(task) => tasks.push(Task::new(task, kind, delta.clone())),
+                    Err(error) => tracing::warn!(job = id, kind, %error, "a task can't be addressed"),
+                }
+            }
+        }
+        Some(Self { id, tasks })
+    }
+}
+
+impl Task {
+    /// `kind` is the task's group in the payload: `hardware`, `network`, `access`, `software`, `snapshot`.
+    pub fn new(id: TaskId, kind: &str, delta: Value) -> Self {
+        let work = read_work(kind, &delta).unwrap_or_else(|why| Work::Malformed {
+            kind: kind.to_owned(),
+            why,
+        });
+        Self { id, delta, work }
+    }
+
+    /// See [`digest`].
+    pub fn digest(&self) -> String {
+        digest(&self.delta)
+    }
+}
+
+/// A fingerprint of what a delta asks for. The lab's own token is no part of that: it comes back in the delta as soon
+/// as it is posted, which makes no other work of it.
+pub fn digest(delta: &Value) -> String {
+    match delta {
+        Value::Object(map) => {
+            let mut map = map.clone();
+            map.shift_remove("lab_token");
+            ledger::digest(&Value::Object(map))
+        }
+        other => ledger::digest(other),
+    }
+}
+
+fn read_work(kind: &str, delta: &Value) -> Result<Work, String> {
+    let map = delta.as_object().ok_or("its configuration is no object")?;
+    match kind {
+        "hardware" => read_hardware(map),
+        "network" => read_network(map),
+        "access" => read_access(map),
+        "software" => Ok(read_software(map)),
+        "snapshot" => Ok(Work::Snapshot {
+            host: name(map, "host")?,
+        }),
+        other => Ok(Work::Unknown {
+            kind: other.to_owned(),
+        }),
+    }
+}
+
+fn read_hardware(map: &Map<String, Value>) -> Result<Work, String> {
+    let host = name(map, "id")?;
+    let power = match map.get("power").and_then(Value::as_str) {
+        Some(power) if power.eq_ignore_ascii_case("off") => false,
+        Some(power) if power.eq_ignore_ascii_case("on") => true,
+        _ => return Err("`power` is neither `on` nor `off`".to_owned()),
+    };
+    if !power {
+        return Ok(Work::Hardware {
+            host,
+            power,
+            image: None,
+            hostname: None,
+            ipmi: false,
+        });
+    }
+    // The dashboard never learns the number of a snapshot's image and books it as -1.
+    let image = number(map.get("image")).ok_or("`image` is not the number of an image")?;
+    Ok(Work::Hardware {
+        host,
+        power,
+        image: Some(image),
+        hostname: Some(name(map, "hostname")?),
+        ipmi: flag(map.get("ipmi_create")).unwrap_or(false),
+    })
+}
+
+fn read_network(map: &Map<String, Value>) -> Result<Work, String> {
+    let mut hosts = map.iter().filter(|(_, value)| value.is_object());
+    let (Some((host, ports)), None) = (hosts.next(), hosts.next()) else {
+        return Err("it does not name exactly one host".to_owned());
+    };
+    let host = host.parse().map_err(text)?;
+    let mut interfaces = BTreeMap::new();
+    for (mac, vlans) in ports.as_object().into_iter().flatten() {
+        let mac: Mac = mac.parse().map_err(text)?;
+        let vlans = vlans
+            .as_array()
+            .ok_or_else(|| format!("the VLANs of `{mac}` are no list"))?;
+        let vlans: Vec<Vlan> = vlans.iter().map(read_vlan).collect::<Result<_, _>>()?;
+        if interfaces.insert(mac.clone(), vlans).is_some() {
+            return Err(format!("`{mac}` stands there twice"));
+        }
+    }
+    Ok(Work::Network { host, interfaces })
+}
+
+fn read_vlan(vlan: &Value) -> Result<Vlan, String> {
+    let id = number(vlan.get("vlan_id")).ok_or("a `vlan_id` is not a number")?;
+    Ok(Vlan {
+        vlan_id: id.try_into().map_err(text)?,
+        tagged: flag(vlan.get("tagged")).ok_or("`tagged` is neither true nor false")?,
+    })
+}
+
+fn read_access(map: &Map<String, Value>) -> Result<Work, String> {
+    let user = || number(map.get("user")).ok_or("`user` is not a number");
+    let revoke = flag(map.get("revoke")).unwrap_or(false);
+    match map.get("access_type").and_then(Value::as_str) {
+        Some("vpn") => Ok(Work::Vpn {
+            user: user()?,
+            revoke,
+        }),
+        Some("ssh") => {
+            let context = map.get("context").and_then(Value::as_object);
+            let context = context.ok_or("`context` is missing")?;
+            let key = context.get("key").and_then(Value::as_str).unwrap_or_default();
+            if key.trim().is_empty() {
+                return Err("the key is empty".to_owned());
+            }
+            let hosts = context.get("hosts").and_then(Value::as_array);
+            let hosts = hosts.ok_or("`hosts` is no list")?.iter().map(|host| {
+                let host = host.as_str().ok_or("a host is no text")?;
+                host.parse().map_err(text)
+            });
+            Ok(Work::Key {
+                user: user()?,
+                key: key.trim().to_owned(),
+                hosts: hosts.collect::<Result<_, String>>()?,
+                revoke,
+            })
+        }
+        other => Ok(Work::Unknown {
+            kind: format!("access {}", other.unwrap_or("without a type")),
+        }),
+    }
+}
+
+fn read_software(map: &Map<String, Value>) -> Work {
+    let fact = |name| {
+        let text = map.get("opnfv")?.get(name)?.as_str()?;
+        Some(text.to_owned())
+    };
+    Work::Software {
+        installer: fact("installer"),
+        scenario: fact("scenario"),
+    }
+}
+
+fn name<T: std::str::FromStr<Err: Display>>(map: &Map<String, Value>, key: &str) -> Result<T, String> {
+    let text = map.get(key).and_then(Value::as_str);
+    text.ok_or_else(|| format!("`{key}` is missing"))?
+        .parse()
+        .map_err(|error| format!("`{key}`: {error}"))
+}
+
+/// The dashboard of 2022 sends as text what that of 2019 sends as a number or as a truth value.
+fn number(value: Option<&Value>) -> Option<u64> {
+    match value? {
+        Value::String(text) => text.trim().parse().ok(),
+        other => other.as_u64(),
+    }
+}
+
+fn flag(value: Option<&Value>) -> Option<bool> {
+    match value? {
+        Value::Bool(flag) => Some(*flag),
+        Value::String(text) if text.eq_ignore_ascii_case("true") => Some(true),
+        Value::String(text) if text.eq_ignore_ascii_case("false") => Some(false),
+        _ => None,
+    }
+}
+
+fn text(error: impl Display) -> String {
+    error.to_string()
+}
