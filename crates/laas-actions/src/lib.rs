@@ -17,6 +17,7 @@ macro_rules! actions {
 // One line each, in alphabetical order.
 actions! {
     copy_keys,
+    fog_image,
     host_network,
     set_hostname,
     wait_for_host,

@@ -1,6 +1,6 @@
 //! The calls. Bodies are never logged nor quoted: FOG 1.5 puts decrypted passwords into its hosts.
 
-use crate::model::List;
+use crate::model::{DEPLOY, List};
 use crate::{FogError, Host, Id, Image, Task};
 use laas_core::Secret;
 use laas_core::config;
@@ -10,8 +10,6 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use std::time::Duration;
 
-/// The task type that writes an image, `tasktypes` in FOG's database.
-const DEPLOY: u64 = 1;
 /// FOG 1.6 gives at most 10000 rows at once.
 const MOST_PAGES: usize = 1000;
 

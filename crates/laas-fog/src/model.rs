@@ -30,6 +30,9 @@ pub struct Image {
     pub enabled: bool,
 }
 
+/// The task type that writes an image, `tasktypes` in FOG's database.
+pub(crate) const DEPLOY: u64 = 1;
+
 /// A task, queued, running or ended.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(from = "RawTask")]
@@ -39,8 +42,7 @@ pub struct Task {
     pub name: String,
     pub host: Option<Id>,
     pub image: Option<Id>,
-    /// The task type; 1 is a deploy.
-    pub kind: Option<Id>,
+    kind: Option<Id>,
     pub state: State,
     /// How far the imaging is, from 0 to 100.
     pub percent: f64,
@@ -132,6 +134,13 @@ impl Id {
 impl fmt::Display for Id {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
+    }
+}
+
+impl Task {
+    /// Whether it writes an image to the host's disk, and nothing else.
+    pub fn is_deploy(&self) -> bool {
+        self.kind.map(Id::get) == Some(DEPLOY)
     }
 }
 

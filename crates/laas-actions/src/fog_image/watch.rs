@@ -1,0 +1,172 @@
+//! Waits for the end of a deploy, and knows success from everything else.
+
+use super::Deploy;
+use laas_core::failure::chain;
+use laas_core::wait::{Deadline, Ended};
+use laas_core::{Failure, HostName, Kind};
+use laas_fog::{FogError, Id, State, Task};
+use std::io::{IsTerminal, Write};
+use std::time::{Duration, Instant};
+
+/// Between two lines of a log that nobody watches live.
+const SPARSE_PERCENT: f64 = 10.0;
+
+/// Returns when FOG says that the task is complete.
+///
+/// # Errors
+/// It ended otherwise or got stuck, in which case it is cancelled, or FOG stayed silent.
+pub fn until_complete(deploy: &Deploy, task: Id) -> Result<(), Failure> {
+    let result = watch(deploy, task);
+    if let Err(Stop { failure: _, cancel: true }) = &result
+        && let Err(error) = deploy.fog.cancel(task)
+    {
+        tracing::warn!(task = %task, error = chain(&error), "could not cancel the task");
+    }
+    result.map_err(|stop| stop.failure)
+}
+
+struct Stop {
+    failure: Failure,
+    /// Whether the task still waits for a host that must not be imaged any more.
+    cancel: bool,
+}
+
+fn watch(deploy: &Deploy, id: Id) -> Result<(), Stop> {
+    let timing = deploy.timing;
+    let deadline = Deadline::seconds(timing.image);
+    let stall = Duration::from_secs(timing.stall);
+    let mut progress = Progress::new(deploy.name);
+    let mut last: Option<Task> = None;
+    let mut alive = Instant::now();
+    let mut silent: Option<(Instant, Failure)> = None;
+    loop {
+        match look(deploy, id) {
+            Ok(Some(task)) if task.state.is_active() => {
+                let sign = last.as_ref().is_none_or(|l| l.sign_of_life != task.sign_of_life);
+                // What the host did while FOG was silent is not known.
+                let silence_ended = silent.take().is_some();
+                if sign || silence_ended {
+                    alive = Instant::now();
+                }
+                progress.show(&task);
+                last = Some(task);
+            }
+            Ok(ended) => return verdict(deploy, id, ended).map_err(|failure| Stop { failure, cancel: false }),
+            // An error while polling says nothing about the task.
+            Err(error) => {
+                if silent.is_none() {
+                    tracing::warn!(error = chain(&error), "FOG does not answer; the deploy may go on");
+                }
+                let since = silent.take().map_or_else(Instant::now, |(since, _)| since);
+                silent = Some((since, error.into()));
+            }
+        }
+        let ended = match &silent {
+            Some((since, _)) if since.elapsed() >= stall => Some(Ended::Deadline),
+            None if alive.elapsed() >= stall => return Err(stuck(deploy, id, last.as_ref(), "has stalled", timing.stall)),
+            _ => deadline.sleep(timing.poll()).err(),
+        };
+        match (ended, silent.take()) {
+            (None, still) => silent = still,
+            (Some(Ended::Cancelled), _) => {
+                let failure = Failure::new(Kind::Cancelled, format!("the deploy of `{}` was cancelled", deploy.name));
+                return Err(Stop { failure, cancel: true });
+            }
+            // The retry finds the task again by its name.
+            (Some(Ended::Deadline), Some((_, failure))) => return Err(Stop { failure, cancel: false }),
+            (Some(Ended::Deadline), None) => {
+                return Err(stuck(deploy, id, last.as_ref(), "is not complete", timing.image));
+            }
+        }
+    }
+}
+
+/// The task as FOG has it now; `None` if FOG has forgotten it.
+fn look(deploy: &Deploy, id: Id) -> Result<Option<Task>, FogError> {
+    let active = deploy.fog.active_tasks(deploy.host.id)?;
+    match active.into_iter().find(|t| t.id == Some(id)) {
+        Some(task) => Ok(Some(task)),
+        // No longer active alone is not success.
+        None => deploy.fog.task(id),
+    }
+}
+
+fn verdict(deploy: &Deploy, id: Id, task: Option<Task>) -> Result<(), Failure> {
+    let name = deploy.name;
+    let state = task.as_ref().map_or(State::Unknown, |t| t.state);
+    let image = task.as_ref().is_none_or(|t| deploy.is_our_image(t));
+    let hint = match state {
+        State::Complete if image => {
+            tracing::info!(host = %name, image = %deploy.image, "deploy complete");
+            return Ok(());
+        }
+        State::Complete => {
+            let error = format!("FOG's task {id} wrote another image than {} to `{name}`", deploy.image);
+            return Err(Failure::refused(error).hint("look who changed the host in FOG meanwhile, and run again"));
+        }
+        State::Cancelled => "somebody cancelled it in FOG; run again if the image is still wanted",
+        State::Failed => "look at the host's console and at FOG's imaging log",
+        _ => "look at FOG's imaging log whether the image is on the disk",
+    };
+    let error = format!("FOG says that task {id}, image {} for `{name}`, is {state}", deploy.image);
+    Err(Failure::refused(error).hint(hint))
+}
+
+fn stuck(deploy: &Deploy, id: Id, last: Option<&Task>, how: &str, seconds: u64) -> Stop {
+    let seen = last.map_or_else(|| "never seen".to_owned(), |t| format!("{} at {} %", t.state, t.percent));
+    let error = format!(
+        "FOG's task {id}, image {} for `{}`, {how} after {seconds} s: {seen}",
+        deploy.image, deploy.name
+    );
+    let hint = match last.map(|t| t.state) {
+        Some(State::Queued) => "the host never asked FOG for it: see on its console whether it boots by PXE",
+        _ => "look at the host's console",
+    };
+    Stop { failure: Failure::refused(error).hint(hint), cancel: true }
+}
+
+/// Percent and speed for whoever watches: a line that moves on a terminal, a few lines in a log.
+struct Progress<'a> {
+    host: &'a HostName,
+    terminal: bool,
+    shown: Option<(State, f64)>,
+}
+
+impl<'a> Progress<'a> {
+    fn new(host: &'a HostName) -> Self {
+        Self { host, terminal: std::io::stderr().is_terminal(), shown: None }
+    }
+
+    fn show(&mut self, task: &Task) {
+        if self.terminal {
+            let done = (task.percent / 5.0) as usize;
+            let bar = "#".repeat(done.min(20));
+            // Nobody is left to watch when stderr is gone.
+            let _ = write!(
+                std::io::stderr(),
+                "\r\x1b[K{} [{bar:20}] {:3.0} % {} {}",
+                self.host,
+                task.percent,
+                task.state,
+                task.speed
+            );
+            self.shown = Some((task.state, task.percent));
+            return;
+        }
+        let news = self.shown.is_none_or(|(state, percent)| {
+            state != task.state || task.percent >= percent + SPARSE_PERCENT || task.percent < percent
+        });
+        if news {
+            tracing::info!(host = %self.host, percent = task.percent, speed = task.speed, "{}", task.state);
+            self.shown = Some((task.state, task.percent));
+        }
+    }
+}
+
+impl Drop for Progress<'_> {
+    fn drop(&mut self) {
+        if self.terminal && self.shown.is_some() {
+            let _ = writeln!(std::io::stderr());
+        }
+    }
+}
