@@ -68,14 +68,6 @@ impl State {
                 task.status = 0;
             }
         }
-        for host in booking
-            .hosts
-            .iter_mut()
-            .flatten()
-            .filter(|host| host.labid == labid)
-        {
-            host.image = new_image;
-        }
         Ok(())
     }
 

@@ -1,13 +1,13 @@
 //! What the dashboard's administrators and users do, as methods.
 
-use std::ops::RangeInclusive;
+use std::ops::{Range, RangeInclusive};
 
 use serde::Deserialize;
 use time::OffsetDateTime;
 
 use super::Dashboard;
 use super::spec::{BookedHost, BookingSpec, HostSpec, OpnfvSpec, Refused, Role, UserSpec, Vlan};
-use super::state::{Host, Shuffle};
+use super::state::{Downtime, Host, Shuffle};
 use super::task::Work;
 use super::view::{HostState, JobState, Mail, PageRow, Post};
 
@@ -173,6 +173,18 @@ impl Dashboard {
     /// Frees the hosts of ended bookings whose cleanup is done, as far as the application can tell.
     pub fn free_hosts(&self) {
         self.lock().free_hosts();
+    }
+
+    /// Announces a downtime of the dashboard's first lab, or calls it off; job lists do not change.
+    pub fn set_downtime(&self, period: Option<Range<OffsetDateTime>>) {
+        let downtime = period.map(|Range { start, end }| Downtime {
+            start,
+            end,
+            description: String::new(),
+        });
+        if let Some(lab) = self.lock().labs.first_mut() {
+            lab.downtime = downtime;
+        }
     }
 
     /// While the mail server is down, a POST that completes a job answers 500 although it is saved.

@@ -6,7 +6,7 @@ use laas_lab::dashboard::{BookingSpec, HostSpec, PageStatus, Refused, TaskType, 
 use reqwest::Method;
 use time::macros::datetime;
 
-use crate::dashboard_world::{Served, TOKEN, one_host, with_capture_booking};
+use crate::dashboard_world::{Served, TOKEN, captured_world, one_host, with_capture_booking};
 
 #[test]
 fn a_mail_that_fails_makes_the_saved_post_fail_once() {
@@ -90,7 +90,7 @@ fn bmc_data_of_a_free_host_is_refused_and_kept() {
         ("address", "10.99.0.3"),
         ("mac_address", "02:00:00:00:aa:03"),
         ("user", "OPNFV"),
-        ("password", "a&b"),
+        ("password", "a&b<c>"),
         ("type", "redfish"),
         ("versions", "2.0"),
     ];
@@ -108,7 +108,7 @@ fn bmc_data_of_a_free_host_is_refused_and_kept() {
             .text()
             .unwrap()
     };
-    assert!(descriptor("pdf").contains("    pass: a&amp;b\n    type: ipmi\n"));
+    assert!(descriptor("pdf").contains("    pass: a&amp;b&lt;c&gt;\n    type: ipmi\n"));
     assert_eq!(descriptor("idf"), "");
     assert_eq!(report(), 200);
     // Without an OPNFV configuration there is nothing to put into the networks.
@@ -117,21 +117,46 @@ fn bmc_data_of_a_free_host_is_refused_and_kept() {
 }
 
 #[test]
+fn bmc_data_that_does_not_fit_is_not_stored() {
+    let served = captured_world();
+    let whole = [
+        ("address", "10.99.0.123"),
+        ("mac_address", "02:00:00:00:aa:01"),
+        ("user", "OPNFV"),
+        ("password", "secret"),
+        ("type", "ipmi"),
+        ("versions", "2.0"),
+    ];
+    for (host, field, value, status) in [
+        ("pod1", "address", "pod1-bmc.lab.example", 500),
+        ("pod1", "mac_address", "02:00:00:00:aa:01 ", 500),
+        ("srv1", "address", "10.99.0.123", 404),
+        ("pod1", "address", "255.255.255.255", 200),
+    ] {
+        let form = whole.map(|(name, whole)| (name, if name == field { value } else { whole }));
+        let answer = served.send(Method::POST, &format!("hosts/{host}/bmc"), &form);
+        assert_eq!(answer.status(), status, "{host} {value}");
+        let pdf = served.send(Method::GET, "booking/1/pdf", &[]).text().unwrap();
+        assert_eq!(pdf.contains("secret"), status == 200, "{host} {value}");
+    }
+}
+
+#[test]
 fn a_downtime_counts_from_its_start() {
     let served = Served::new();
-    let pair = "c".repeat(64);
-    let ask = |method: Method, form: &[(&str, &str)]| {
+    let ask_with = |pair: &str, method: Method, form: &[(&str, &str)]| {
         let request = served
             .client
             .request(method, served.url("/api/labs/UNH_IOL/downtime"))
             .header("auth-token", TOKEN)
             .header("cookie", format!("csrftoken={pair}"))
-            .header("x-csrftoken", &pair)
+            .header("x-csrftoken", pair)
             .header("content-type", "application/x-www-form-urlencoded")
             .body(serde_urlencoded::to_string(form).unwrap());
         let response = request.send().unwrap();
         (response.status().as_u16(), response.text().unwrap())
     };
+    let ask = |method, form: &[(&str, &str)]| ask_with(&"c".repeat(64), method, form);
     served.dashboard.set_time(datetime!(2026-01-01 00:00 UTC));
     let period = [("start", "2026-01-02 00:00"), ("end", "2026-01-03 00:00:30")];
     assert_eq!(
@@ -146,6 +171,26 @@ fn a_downtime_counts_from_its_start() {
     served.dashboard.set_time(datetime!(2026-01-04 00:00 UTC));
     assert_eq!(ask(Method::DELETE, &[]).0, 422);
     assert_eq!(ask(Method::PUT, &[]).0, 405);
+    for (length, status) in [(32, 422), (63, 403), (0, 403)] {
+        assert_eq!(
+            ask_with(&"c".repeat(length), Method::DELETE, &[]).0,
+            status,
+            "{length}"
+        );
+    }
+}
+
+#[test]
+fn an_announced_downtime_leaves_the_jobs_alone() {
+    let served = with_capture_booking();
+    let jobs = served.get("jobs/new");
+    let now = time::OffsetDateTime::now_utc();
+    let hour = time::Duration::hours(1);
+    served.dashboard.set_downtime(Some(now - hour..now + hour));
+    assert_eq!(served.get("downtime")["is_down"], true);
+    assert_eq!(served.get("jobs/new"), jobs);
+    served.dashboard.set_downtime(None);
+    assert_eq!(served.get("downtime")["is_down"], false);
 }
 
 #[test]
