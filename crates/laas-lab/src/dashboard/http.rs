@@ -13,7 +13,7 @@ use time::{OffsetDateTime, PrimitiveDateTime};
 
 use super::Dashboard;
 use super::form::Form;
-use super::state::{Bmc, Downtime, State};
+use super::state::{Bmc, Booking, Downtime, State};
 use super::view::Post;
 use super::xdf;
 
@@ -126,7 +126,7 @@ impl State {
                 Some(booking) => json_page(StatusCode::OK, &booking.whole_job()),
                 None => html(StatusCode::INTERNAL_SERVER_ERROR),
             },
-            (Resource::Task(id), "GET") => match self.task(id) {
+            (Resource::Task(id), "GET") => match self.task_mut(id) {
                 Some((_, task)) => json_page(StatusCode::OK, &task.delta()),
                 None => html(StatusCode::INTERNAL_SERVER_ERROR),
             },
@@ -205,12 +205,11 @@ impl State {
             return html(StatusCode::INTERNAL_SERVER_ERROR);
         };
         let (pdf, idf) = (xdf::pdf(self, &booking), xdf::idf(self, &booking));
-        self.bookings
-            .insert(booking.id, super::state::Booking { pdf, idf, ..booking });
+        self.bookings.insert(booking.id, Booking { pdf, idf, ..booking });
         json_page(StatusCode::OK, &json!({"status": "success"}))
     }
 
-    fn descriptor(&self, lab: &str, id: u32, pick: fn(&super::state::Booking) -> &String) -> Response {
+    fn descriptor(&self, lab: &str, id: u32, pick: fn(&Booking) -> &String) -> Response {
         match self.bookings.get(&id).filter(|booking| booking.lab == lab) {
             Some(booking) => page(StatusCode::OK, "text/plain", pick(booking)),
             None => html(StatusCode::NOT_FOUND),
@@ -219,54 +218,33 @@ impl State {
 
     /// Neither the lab nor the job is compared with the task's own.
     fn post_task(&mut self, id: &str, form: &Form) -> Response {
-        let now = self.now();
-        let found = self.bookings.values_mut().flat_map(|booking| {
-            let job = booking.id;
-            booking.tasks.iter_mut().map(move |task| (job, task))
-        });
-        let Some((job, task)) = found.into_iter().find(|(_, task)| task.id == id) else {
+        let at = self.now();
+        let Some((job, task)) = self.task_mut(id) else {
             return html(StatusCode::INTERNAL_SERVER_ERROR);
         };
-        let fields = ["status", "message", "lab_token"].map(|name| form.get(name).map(str::to_owned));
-        let mut changed = task.clone();
-        let mut saved = fields.iter().flatten().all(|value| !value.contains('\0'));
-        let [status, message, lab_token] = fields.clone();
-        if let Some(status) = &status {
-            match status.trim().parse() {
-                Ok(number) => changed.status = number,
-                Err(_) => saved = false,
-            }
-        }
-        if let Some(message) = &message {
-            changed.message.clone_from(message);
-        }
-        if let Some(lab_token) = &lab_token {
-            // The column's width.
-            saved &= lab_token.chars().count() <= 50;
-            changed.lab_token.clone_from(lab_token);
-        }
-        let (task_type, subject, delta) = (task.task_type(), task.subject(), task.delta());
-        if saved {
+        let [status, message, lab_token] = ["status", "message", "lab_token"].map(|name| form.get(name));
+        let changed = task.posted(status, message, lab_token);
+        let post = Post {
+            at,
+            job,
+            task: id.to_owned(),
+            task_type: task.task_type(),
+            subject: task.subject(),
+            delta: task.delta(),
+            status: status.map(str::to_owned),
+            message: message.map(str::to_owned),
+            lab_token: lab_token.map(str::to_owned),
+            saved: changed.is_some(),
+        };
+        if let Some(changed) = changed {
             *task = changed;
         }
         // What was posted comes back as posted, what was stored as a number.
-        let meta_status = status.as_ref().map_or(json!(task.status), |status| json!(status));
-        let meta =
-            json!({"status": meta_status, "job": format!("Job object ({job})"), "message": task.message});
+        let status = status.map_or(json!(task.status), |status| json!(status));
+        let meta = json!({"status": status, "job": format!("Job object ({job})"), "message": task.message});
         let answer = json!({"task": task.delta(), "meta": meta});
-        let task = id.to_owned();
-        self.posts.push(Post {
-            at: now,
-            job,
-            task,
-            task_type,
-            subject,
-            delta,
-            status,
-            message,
-            lab_token,
-            saved,
-        });
+        let saved = post.saved;
+        self.posts.push(post);
         if !saved || self.notify(job).is_err() {
             return html(StatusCode::INTERNAL_SERVER_ERROR);
         }

@@ -114,12 +114,12 @@ impl State {
         self.hosts.iter_mut().find(|host| host.spec.labid == labid)
     }
 
-    /// The task and its booking's number; the application looks for it in the jobs of all labs.
-    pub fn task(&self, id: &str) -> Option<(u32, &Task)> {
-        self.bookings
-            .values()
-            .flat_map(|booking| booking.tasks.iter().map(|task| (booking.id, task)))
-            .find(|(_, task)| task.id == id)
+    /// The task and its job's number; the application looks for it in the jobs of all labs.
+    pub fn task_mut(&mut self, id: &str) -> Option<(u32, &mut Task)> {
+        self.bookings.values_mut().find_map(|booking| {
+            let task = booking.tasks.iter_mut().find(|task| task.id == id)?;
+            Some((booking.id, task))
+        })
     }
 
     /// The lab's jobs with a task in exactly this status, each with only those tasks.

@@ -125,6 +125,33 @@ impl Task {
         }
     }
 
+    /// The task after a post of any of these fields; nothing when the database would refuse one of them.
+    pub fn posted(
+        &self,
+        status: Option<&str>,
+        message: Option<&str>,
+        lab_token: Option<&str>,
+    ) -> Option<Self> {
+        let storable = [status, message, lab_token]
+            .into_iter()
+            .flatten()
+            .all(|text| !text.contains('\0'));
+        // The column's width.
+        let fits = lab_token.is_none_or(|token| token.chars().count() <= 50);
+        let status = match status {
+            Some(text) => text.trim().parse().ok()?,
+            None => self.status,
+        };
+        let pick =
+            |posted: Option<&str>, stored: &String| posted.map_or_else(|| stored.clone(), str::to_owned);
+        (storable && fits).then(|| Self {
+            status,
+            message: pick(message, &self.message),
+            lab_token: pick(lab_token, &self.lab_token),
+            ..self.clone()
+        })
+    }
+
     /// The configuration of the three lists, of `GET …/<task>` and of the answer to a post.
     pub fn delta(&self) -> Value {
         let lab_token = &self.lab_token;
