@@ -1,6 +1,8 @@
 //! One module per action; `src/bin/<action>.rs` is one line each.
 
 mod hosts;
+mod messages;
+pub mod posting;
 
 /// Declares the modules of the actions and the list that `cargo xtask check-pack` compares with the YAML.
 macro_rules! actions {
@@ -19,7 +21,10 @@ actions! {
     copy_keys,
     fog_image,
     host_network,
+    plan_job,
+    report_failure,
     set_hostname,
+    task_status,
     wait_for_host,
 }
 

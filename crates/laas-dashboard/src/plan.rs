@@ -25,8 +25,7 @@ pub struct Plan {
     /// All tasks that are worked on, also those that can only be refused.
     pub tasks: Vec<TaskRef>,
     pub hosts: Vec<Host>,
-    pub keys: Vec<Key>,
-    pub vpn: Vec<Vpn>,
+    pub users: Vec<User>,
     pub unsupported: Vec<Unsupported>,
     /// Tasks that another execution works on, or that wait for the rest of the job.
     pub skipped: Vec<TaskId>,
@@ -61,20 +60,21 @@ pub struct Network {
     pub vlans: Vec<VlanId>,
 }
 
+/// The access of one user.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct User {
+    /// The dashboard's id of the user; there is no name.
+    pub user: u64,
+    pub key: Option<Key>,
+    pub vpn: Option<TaskRef>,
+}
+
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Key {
     #[serde(flatten)]
     pub task: TaskRef,
-    pub user: u64,
     pub key: String,
     pub hosts: Vec<HostName>,
-}
-
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Vpn {
-    #[serde(flatten)]
-    pub task: TaskRef,
-    pub user: u64,
 }
 
 /// A task that the pack can't do, with what its user is told.
@@ -128,13 +128,12 @@ pub fn plan(
         job,
         tasks: Vec::new(),
         hosts: Vec::new(),
-        keys: Vec::new(),
-        vpn: Vec::new(),
+        users: Vec::new(),
         unsupported: Vec::new(),
         skipped: Vec::new(),
         claims: BTreeMap::new(),
     };
-    let mut hosts = BTreeMap::new();
+    let mut sorted = Sorted::default();
     for (id, (task, is_new)) in tasks {
         let known = known.get(&id).cloned().unwrap_or_default();
         // Provisioning beside a release is a look at the dashboard in the middle of a change: the next one is clear.
@@ -152,9 +151,22 @@ pub fn plan(
         };
         plan.claims.insert(id, record);
         plan.tasks.push(task_ref.clone());
-        plan.sort(task_ref, task.work, &mut hosts, ended, &powered, public);
+        let sorted_in = if is_release(&task.work, &powered) {
+            Err(("release", release_facts(&task.work)))
+        } else {
+            sorted.insert(task_ref.clone(), task.work, ended, public)
+        };
+        if let Err((kind, facts)) = sorted_in {
+            plan.unsupported.push(Unsupported {
+                task: task_ref,
+                kind,
+                event: "unsupported",
+                facts,
+            });
+        }
     }
-    plan.hosts = hosts.into_values().collect();
+    plan.hosts = sorted.hosts.into_values().collect();
+    plan.users = sorted.users.into_values().collect();
     plan
 }
 
@@ -200,34 +212,27 @@ fn claim(
     }
 }
 
-impl Plan {
-    fn sort(
+/// The tasks that can be done, by what they are about.
+#[derive(Default)]
+struct Sorted {
+    hosts: BTreeMap<HostName, Host>,
+    users: BTreeMap<u64, User>,
+}
+
+impl Sorted {
+    /// Puts the task where it belongs, or says why it can't be done: the kind and the facts of [`Unsupported`].
+    fn insert(
         &mut self,
         task: TaskRef,
         work: Work,
-        hosts: &mut BTreeMap<HostName, Host>,
         ended: bool,
-        powered: &BTreeSet<HostName>,
         public: &[VlanId],
-    ) {
-        let released = is_release(&work, powered);
-        let mut refuse = |task, kind, facts| {
-            self.unsupported.push(Unsupported {
-                task,
-                kind,
-                event: "unsupported",
-                facts,
-            });
-        };
+    ) -> Result<(), (&'static str, Value)> {
+        let malformed = |kind: &str, why: String| Err(("malformed", json!({"kind": kind, "why": why})));
         match work {
-            work if released => refuse(task, "release", release_facts(&work)),
-            Work::Key { .. } if ended => refuse(task, "ended", json!({"what": "SSH access"})),
+            Work::Key { .. } if ended => Err(("ended", json!({"what": "SSH access"}))),
             Work::Snapshot { host } if ended => {
-                refuse(
-                    task,
-                    "ended",
-                    json!({"what": format!("the snapshot of `{host}`")}),
-                );
+                Err(("ended", json!({"what": format!("the snapshot of {host}")})))
             }
             Work::Hardware {
                 host,
@@ -236,10 +241,9 @@ impl Plan {
                 ipmi,
                 ..
             } => {
-                let entry = host_entry(hosts, host);
+                let entry = self.host(host);
                 if entry.hardware.is_some() {
-                    let why = format!("there are two hardware tasks for `{}`", entry.host);
-                    return refuse(task, "malformed", json!({"kind": "hardware", "why": why}));
+                    return malformed("hardware", format!("there is another one for {}", entry.host));
                 }
                 entry.tasks.push(task.clone());
                 entry.hardware = Some(Hardware {
@@ -248,19 +252,13 @@ impl Plan {
                     hostname,
                     ipmi,
                 });
+                Ok(())
             }
-            Work::Hardware { .. } => {
-                refuse(
-                    task,
-                    "malformed",
-                    json!({"kind": "hardware", "why": "`image` or `hostname` is missing"}),
-                );
-            }
+            Work::Hardware { .. } => malformed("hardware", "the image or the hostname is missing".to_owned()),
             Work::Network { host, interfaces } => {
-                let entry = host_entry(hosts, host);
+                let entry = self.host(host);
                 if entry.network.is_some() {
-                    let why = format!("there are two network tasks for `{}`", entry.host);
-                    return refuse(task, "malformed", json!({"kind": "network", "why": why}));
+                    return malformed("network", format!("there is another one for {}", entry.host));
                 }
                 let vlans = reachable(&interfaces, public);
                 entry.tasks.push(task.clone());
@@ -269,35 +267,49 @@ impl Plan {
                     interfaces,
                     vlans,
                 });
+                Ok(())
             }
-            Work::Key { user, key, hosts, .. } => self.keys.push(Key {
-                task,
-                user,
-                key,
-                hosts,
-            }),
-            Work::Vpn { user, .. } => self.vpn.push(Vpn { task, user }),
+            Work::Key { user, key, hosts, .. } => {
+                let entry = self.user(user);
+                if entry.key.is_some() {
+                    return malformed("SSH", "there is another one for the same user".to_owned());
+                }
+                entry.key = Some(Key { task, key, hosts });
+                Ok(())
+            }
+            Work::Vpn { user, .. } => {
+                let entry = self.user(user);
+                if entry.vpn.is_some() {
+                    return malformed("VPN", "there is another one for the same user".to_owned());
+                }
+                entry.vpn = Some(task);
+                Ok(())
+            }
             Work::Software { installer, scenario } => {
-                refuse(
-                    task,
-                    "software",
-                    json!({"installer": installer, "scenario": scenario}),
-                );
+                Err(("software", json!({"installer": installer, "scenario": scenario})))
             }
-            Work::Snapshot { host } => refuse(task, "snapshot", json!({"host": host})),
-            Work::Unknown { kind } => refuse(task, "unknown", json!({"kind": kind})),
-            Work::Malformed { kind, why } => refuse(task, "malformed", json!({"kind": kind, "why": why})),
+            Work::Snapshot { host } => Err(("snapshot", json!({"host": host}))),
+            Work::Unknown { kind } => Err(("unknown", json!({"kind": kind}))),
+            Work::Malformed { kind, why } => malformed(&kind, why),
         }
     }
-}
 
-fn host_entry(hosts: &mut BTreeMap<HostName, Host>, host: HostName) -> &mut Host {
-    hosts.entry(host.clone()).or_insert_with(|| Host {
-        host,
-        hardware: None,
-        network: None,
-        tasks: Vec::new(),
-    })
+    fn host(&mut self, host: HostName) -> &mut Host {
+        self.hosts.entry(host.clone()).or_insert_with(|| Host {
+            host,
+            hardware: None,
+            network: None,
+            tasks: Vec::new(),
+        })
+    }
+
+    fn user(&mut self, user: u64) -> &mut User {
+        self.users.entry(user).or_insert(User {
+            user,
+            key: None,
+            vpn: None,
+        })
+    }
 }
 
 /// Nothing in a job says that its booking is over; only the shape of its tasks does. A host that is to be powered on

@@ -1,0 +1,204 @@
+//! Telling the dashboard how far a task is, so that nothing is posted for another delta, twice, or unproven.
+
+use laas_core::action::Context;
+use laas_core::failure::Context as _;
+use laas_core::ledger::{self, Record};
+use laas_core::wait::{Backoff, Deadline, Ended};
+use laas_core::{Failure, Kind, inventory};
+use laas_dashboard::{Dashboard, DashboardError, List, TaskRef};
+use std::time::Duration;
+
+/// The (encrypted) datastore key of our token for the dashboard.
+const TOKEN_KEY: &str = "lab_auth_token";
+const DASHBOARD: &str = "dashboard";
+const DATASTORE: &str = "datastore";
+/// So often HTTP 500 is taken for a passing trouble before the lists are asked whether the task still exists.
+const PASSING_500: u32 = 2;
+
+/// What became of a post.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Posted {
+    Posted,
+    /// It had been posted before.
+    Already,
+    /// The dashboard has given the task out anew, so this work is no longer its.
+    Superseded,
+    /// The booking was deleted.
+    Gone,
+}
+
+/// The dashboard of the configuration, with the token of the datastore.
+///
+/// # Errors
+/// Either is missing.
+pub fn connect(context: &Context) -> Result<Dashboard, Failure> {
+    let token = inventory::read(context.datastore()?, TOKEN_KEY).at_peer(DATASTORE)?;
+    let config = context.config()?;
+    Dashboard::new(config.dashboard()?, &token, config.timing.call()).at_peer(DASHBOARD)
+}
+
+/// Posts a task's status with a message for its user and, for a VPN user, the lab's own token. The task is read again
+/// before, the ledger is written before, and the dashboard's answer is read after it.
+///
+/// # Errors
+/// The dashboard or the datastore can't be reached in time, or refuses.
+pub fn finish(
+    context: &Context,
+    task: &TaskRef,
+    status: u16,
+    message: &str,
+    lab_token: Option<&str>,
+) -> Result<Posted, Failure> {
+    Poster::new(context)?.finish(task, status, message, lab_token)
+}
+
+/// For several posts in one go; all of them share one deadline.
+pub struct Poster<'a> {
+    context: &'a Context,
+    dashboard: Dashboard,
+    deadline: Deadline,
+}
+
+/// One post on its way.
+struct Post<'a> {
+    task: &'a TaskRef,
+    status: u16,
+    message: &'a str,
+    lab_token: Option<&'a str>,
+    /// It was sent before, with an outcome that nobody knows.
+    sent: bool,
+    /// How often the task could not be read for HTTP 500.
+    unreadable: u32,
+}
+
+impl<'a> Poster<'a> {
+    /// # Errors
+    /// As [`connect`].
+    pub fn new(context: &'a Context) -> Result<Self, Failure> {
+        Ok(Self {
+            context,
+            dashboard: connect(context)?,
+            deadline: Deadline::after(4 * context.config()?.timing.call()),
+        })
+    }
+
+    /// # Errors
+    /// As [`finish`].
+    pub fn finish(
+        &self,
+        task: &TaskRef,
+        status: u16,
+        message: &str,
+        lab_token: Option<&str>,
+    ) -> Result<Posted, Failure> {
+        let mut post = Post {
+            task,
+            status,
+            message,
+            lab_token,
+            sent: false,
+            unreadable: 0,
+        };
+        let mut backoff = Backoff::new(Duration::from_millis(250), Duration::from_secs(5));
+        loop {
+            let mut failure = match self.attempt(&mut post) {
+                Ok(posted) => return Ok(posted),
+                Err(failure) if failure.kind != Kind::Unreachable => return Err(failure),
+                Err(failure) => failure,
+            };
+            tracing::warn!(task = %task.task, status, error = failure.error, "not posted yet");
+            if let Err(ended) = backoff.pause(&self.deadline) {
+                if ended == Ended::Cancelled {
+                    failure.kind = Kind::Cancelled;
+                }
+                return Err(failure);
+            }
+        }
+    }
+
+    fn attempt(&self, post: &mut Post) -> Result<Posted, Failure> {
+        let task = post.task;
+        match self.dashboard.task(task.job, &task.task) {
+            Ok(delta) if laas_dashboard::digest(&delta) != task.digest => return Ok(Posted::Superseded),
+            Ok(_) => {}
+            Err(DashboardError::Answer { status: 500, .. })
+                if post.unreadable >= PASSING_500 && !self.is_listed(task, List::Done)? =>
+            {
+                // Only a task at 300 is in no list either, and that can be read.
+                let waits = self.is_listed(task, List::New)? || self.is_listed(task, List::Current)?;
+                if !waits {
+                    return Ok(Posted::Gone);
+                }
+            }
+            Err(error) => {
+                post.unreadable += 1;
+                return Err(error).at_peer(DASHBOARD);
+            }
+        }
+        let datastore = self.context.datastore()?;
+        let known = ledger::get(datastore, &task.task).at_peer(DATASTORE)?;
+        let record = match known {
+            Some(record) if record.request(&task.task) != task.request => return Ok(Posted::Superseded),
+            Some(record) => record,
+            None => new_record(task, self.context.execution()),
+        };
+        if let Some(posted) = self.is_settled(post, record.state)? {
+            return Ok(posted);
+        }
+        if record.state != post.status {
+            let record = Record {
+                state: post.status,
+                time: ledger::now(),
+                ..record
+            };
+            ledger::put(datastore, &task.task, &record).at_peer(DATASTORE)?;
+        }
+        post.sent = true;
+        self.dashboard
+            .post_task(task.job, &task.task, post.status, post.message, post.lab_token)
+            .at_peer(DASHBOARD)?;
+        Ok(Posted::Posted)
+    }
+
+    /// What the lists say about a task of which `state` was posted or at least begun to be posted.
+    fn is_settled(&self, post: &Post, state: u16) -> Result<Option<Posted>, Failure> {
+        if state < 100 {
+            return Ok(None);
+        }
+        if self.is_listed(post.task, List::New)? {
+            // Once it was under way only the dashboard can have put it back; a lost post of 100 is just repeated.
+            let begun = state > 100 || post.status > 100;
+            return Ok(begun.then_some(Posted::Superseded));
+        }
+        let settled = match post.status {
+            100 => true,
+            // What is proven done stays done, whatever fails afterwards.
+            status => (state == status || state == 200) && !self.is_listed(post.task, List::Current)?,
+        };
+        let posted = if post.sent {
+            Posted::Posted
+        } else {
+            Posted::Already
+        };
+        Ok(settled.then_some(posted))
+    }
+
+    fn is_listed(&self, task: &TaskRef, list: List) -> Result<bool, Failure> {
+        let jobs = self.dashboard.jobs(list).at_peer(DASHBOARD)?;
+        let mut tasks = jobs.iter().flat_map(|job| &job.tasks);
+        Ok(tasks.any(|t| t.id == task.task))
+    }
+}
+
+/// The record of a task that the datastore has lost, or that a person posts by hand.
+fn new_record(task: &TaskRef, execution: Option<String>) -> Record {
+    let round = task.request.rsplit(':').next();
+    Record {
+        job: task.job,
+        digest: task.digest.clone(),
+        round: round.and_then(|round| round.parse().ok()).unwrap_or_default(),
+        state: 0,
+        execution,
+        time: ledger::now(),
+    }
+}

@@ -1,0 +1,184 @@
+//! Tells users and operators what failed, where and why.
+
+use crate::messages;
+use crate::task_status::{self, post_all};
+use laas_core::action::{Action, Context};
+use laas_core::config::Bot;
+use laas_core::http::Http;
+use laas_core::json_arg::JsonArg;
+use laas_core::{Failure, HostName};
+use laas_dashboard::TaskRef;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use std::time::Duration;
+
+/// Nobody reads more failures than this in one message.
+const MOST: usize = 5;
+/// A chat is a convenience: it must not hold up the rest.
+const BOT_TIMEOUT: Duration = Duration::from_secs(10);
+
+#[derive(clap::Args)]
+#[command(rename_all = "snake_case")]
+pub struct Args {
+    /// The tasks that failed, as `plan_job` gives them; none tells only the operator.
+    #[arg(
+        long,
+        env = "LAAS_TASKS",
+        hide_env_values = true,
+        value_name = "JSON",
+        default_value_t
+    )]
+    tasks: JsonArg<Vec<TaskRef>>,
+    /// The result of the step that failed.
+    #[arg(
+        long,
+        env = "LAAS_FAILURE",
+        hide_env_values = true,
+        value_name = "JSON",
+        default_value_t
+    )]
+    failure: JsonArg<Value>,
+    /// The host that it was about, if the result does not say, e.g. pod1.
+    #[arg(long, value_name = "HOST")]
+    host: Option<HostName>,
+}
+
+#[derive(Serialize)]
+pub struct Output {
+    #[serde(flatten)]
+    tasks: task_status::Output,
+    told_operator: bool,
+}
+
+/// What an action said when it failed.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+struct Found {
+    error: String,
+    #[serde(default)]
+    hint: Option<String>,
+    #[serde(default)]
+    peer: Option<String>,
+    #[serde(default)]
+    host: Option<String>,
+}
+
+impl Action for Args {
+    const NAME: &'static str = "report_failure";
+    const ABOUT: &'static str = "Tell a booking's users and the lab's operators what failed and why";
+    type Output = Output;
+
+    fn run(self, context: &Context) -> Result<Output, Failure> {
+        let tasks = self.tasks.get("tasks")?;
+        let mut failures = find_all(&self.failure.get("failure")?);
+        for failure in &mut failures {
+            if failure.host.is_none() {
+                failure.host = self.host.as_ref().map(HostName::to_string);
+            }
+        }
+        let execution = context.execution();
+        let message = messages::render("failure", &json!({"failures": failures, "execution": execution}))?;
+        let posts: Vec<_> = tasks.iter().map(|task| (task.clone(), message.clone())).collect();
+        let posted = post_all(context, 300, &posts);
+        // A second run that finds everything posted has nothing new to tell.
+        let news = posts.is_empty() || posted.as_ref().is_ok_and(|p| p.changed) || posted.is_err();
+        let told_operator = news && tell_operator(context, &failures, &tasks, execution.as_deref());
+        Ok(Output {
+            tasks: posted?,
+            told_operator,
+        })
+    }
+}
+
+/// Every failure in the result of a step, of its items and of the workflows below it, each once.
+fn find_all(result: &Value) -> Vec<Found> {
+    let mut found = Vec::new();
+    collect(result, &mut found);
+    found.truncate(MOST);
+    if found.is_empty() {
+        let status = result.get("status").and_then(Value::as_str);
+        let code = result.get("return_code").and_then(Value::as_i64);
+        let error = match (status, code) {
+            // StackStorm's runner gives -9 to an action that it had to stop.
+            (Some("timeout"), _) | (_, Some(-9)) => "a step took too long and was stopped".to_owned(),
+            (_, Some(code)) => format!("a step ended with code {code} and said nothing"),
+            _ => "a step failed and said nothing".to_owned(),
+        };
+        found.push(Found {
+            error,
+            hint: None,
+            peer: None,
+            host: None,
+        });
+    }
+    found
+}
+
+fn collect(value: &Value, found: &mut Vec<Found>) {
+    match value {
+        Value::Object(map) => {
+            match serde_json::from_value::<Found>(value.clone()) {
+                Ok(failure) if !found.contains(&failure) => found.push(failure),
+                Ok(_) => {}
+                // A step that succeeded beside the one that failed may show errors that it has overcome.
+                Err(_) if map.get("succeeded") == Some(&Value::Bool(true)) => {}
+                Err(_) => map.values().for_each(|value| collect(value, found)),
+            }
+        }
+        Value::Array(items) => items.iter().for_each(|item| collect(item, found)),
+        // The engine leaves an output as text when anything else was printed beside it.
+        Value::String(text) => {
+            let documents = text
+                .lines()
+                .filter_map(|line| serde_json::from_str::<Value>(line).ok());
+            documents
+                .filter(Value::is_object)
+                .for_each(|document| collect(&document, found));
+        }
+        _ => {}
+    }
+}
+
+fn tell_operator(context: &Context, failures: &[Found], tasks: &[TaskRef], execution: Option<&str>) -> bool {
+    let Some(bot) = context.config().ok().and_then(|config| config.bot()) else {
+        return false;
+    };
+    match post_to_bot(bot, failures, tasks, execution) {
+        Ok(()) => true,
+        Err(error) => {
+            let error = laas_core::failure::chain(&*error);
+            tracing::warn!(%error, "the operators could not be told");
+            false
+        }
+    }
+}
+
+fn post_to_bot(
+    bot: &Bot,
+    failures: &[Found],
+    tasks: &[TaskRef],
+    execution: Option<&str>,
+) -> Result<(), Box<dyn std::error::Error>> {
+    let path = bot.endpoints.get("failure").map_or("", String::as_str);
+    let http = Http::new(&bot.address, &bot.tls, BOT_TIMEOUT)?;
+    let segments: Vec<_> = path.split('/').filter(|s| !s.is_empty()).collect();
+    let job = tasks.first().map(|task| task.job);
+    let lines = failures.iter().map(|failure| {
+        let said = [
+            failure.host.as_deref(),
+            failure.peer.as_deref(),
+            Some(&failure.error),
+        ];
+        let mut line = said.into_iter().flatten().collect::<Vec<_>>().join(": ");
+        if let Some(hint) = &failure.hint {
+            line.push_str(&format!(" (hint: {hint})"));
+        }
+        line
+    });
+    let text = lines.collect::<Vec<_>>().join("\n");
+    let body = json!({"text": text, "job": job, "execution": execution, "failures": failures});
+    let answer = http.send(http.post(&segments).json(&body))?;
+    if answer.ok() {
+        return Ok(());
+    }
+    Err(format!("the bot answered HTTP {}", answer.status).into())
+}
