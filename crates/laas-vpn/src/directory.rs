@@ -1,0 +1,188 @@
+//! The users' entries: made, found, given a password, proven.
+
+use crate::VpnError;
+use crate::error::Doing;
+use crate::names::real_name;
+use crate::server::Server;
+use laas_core::Secret;
+use laas_core::config;
+use laas_core::names::AccountName;
+use ldap3::exop::PasswordModify;
+use ldap3::{LdapConn, LdapResult, Scope, SearchEntry, dn_escape};
+use std::collections::HashSet;
+use std::time::Duration;
+
+/// Result codes of RFC 4511 that are answers rather than failures.
+const SUCCESS: u32 = 0;
+const NO_SUCH_OBJECT: u32 = 32;
+const INVALID_CREDENTIALS: u32 = 49;
+const ENTRY_ALREADY_EXISTS: u32 = 68;
+
+/// One directory, as the pack's configuration describes it.
+#[derive(Debug)]
+pub struct Directory {
+    server: Server,
+    bind_dn: String,
+    bind_password: Secret,
+    /// The DN below which the users are.
+    people: String,
+    objects: Vec<String>,
+    timeout: Duration,
+}
+
+/// A connection that is bound as the one who may write.
+#[derive(Debug)]
+pub struct Session<'a> {
+    directory: &'a Directory,
+    connection: LdapConn,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Added {
+    New,
+    /// There is an entry of this name already; it was not touched.
+    Exists,
+}
+
+impl Directory {
+    /// `timeout` is for each step: the connection, and each exchange on it.
+    ///
+    /// # Errors
+    /// The configuration is unusable. Nothing is sent.
+    pub fn new(config: &config::Vpn, timeout: Duration) -> Result<Self, VpnError> {
+        let parts = [config.directory.user.as_str(), config.directory.root.as_str()];
+        let people: Vec<&str> = parts.into_iter().filter(|p| !p.is_empty()).collect();
+        Ok(Self {
+            server: Server::new(&config.server, &config.tls, timeout)?,
+            bind_dn: config.authentication.user.clone(),
+            bind_password: config.authentication.pass.clone(),
+            people: people.join(","),
+            objects: config.user.objects.clone(),
+            timeout,
+        })
+    }
+
+    /// # Errors
+    /// The server can't be reached, its certificate is not trusted, or it refuses the configured password.
+    pub fn connect(&self) -> Result<Session<'_>, VpnError> {
+        let mut connection = self.server.connect()?;
+        let result = self.bind(&mut connection, &self.bind_dn, &self.bind_password)?;
+        refused(Doing::BindAsConfigured, &self.bind_dn, result)?;
+        Ok(Session {
+            directory: self,
+            connection,
+        })
+    }
+
+    /// Whether the directory lets the user in with this password, tried on a connection of its own.
+    ///
+    /// # Errors
+    /// The server can't be asked, or refuses for another reason than the password.
+    pub fn lets_in(&self, uid: &AccountName, password: &Secret) -> Result<bool, VpnError> {
+        let dn = self.dn(uid);
+        let mut connection = self.server.connect()?;
+        let result = self.bind(&mut connection, &dn, password)?;
+        // Only politeness; the answer is there.
+        let _ = connection.unbind();
+        match result.rc {
+            INVALID_CREDENTIALS => Ok(false),
+            _ => refused(Doing::BindAsUser, &dn, result).map(|()| true),
+        }
+    }
+
+    fn bind(&self, connection: &mut LdapConn, dn: &str, password: &Secret) -> Result<LdapResult, VpnError> {
+        // A server may take an empty password for an anonymous bind and say yes.
+        if password.is_empty() {
+            return Err(VpnError::EmptyPassword { dn: dn.to_owned() });
+        }
+        connection.with_timeout(self.timeout);
+        self.server
+            .answered(connection.simple_bind(dn, password.expose()))
+    }
+
+    fn dn(&self, uid: &AccountName) -> String {
+        format!("uid={},{}", dn_escape(uid.as_str()), self.people)
+    }
+}
+
+impl Session<'_> {
+    /// Adds a user without a password. `description` says whose entry it is.
+    ///
+    /// # Errors
+    /// The server can't be asked, or refuses the entry.
+    pub fn add(&mut self, uid: &AccountName, description: &str) -> Result<Added, VpnError> {
+        let dn = self.directory.dn(uid);
+        let (common_name, surname) = real_name(uid);
+        let one = |value: &str| HashSet::from([value.to_owned()]);
+        let attributes = vec![
+            (
+                "objectClass".to_owned(),
+                self.directory.objects.iter().cloned().collect(),
+            ),
+            ("uid".to_owned(), one(uid.as_str())),
+            ("cn".to_owned(), one(&common_name)),
+            ("sn".to_owned(), one(&surname)),
+            ("description".to_owned(), one(description)),
+        ];
+        self.connection.with_timeout(self.directory.timeout);
+        let result = self
+            .directory
+            .server
+            .answered(self.connection.add(&dn, attributes))?;
+        match result.rc {
+            ENTRY_ALREADY_EXISTS => Ok(Added::Exists),
+            _ => refused(Doing::Add, &dn, result).map(|()| Added::New),
+        }
+    }
+
+    /// Whether the user's entry has exactly this description; false if there is no such entry.
+    ///
+    /// # Errors
+    /// The server can't be asked, or refuses.
+    pub fn is_described(&mut self, uid: &AccountName, description: &str) -> Result<bool, VpnError> {
+        let dn = self.directory.dn(uid);
+        self.connection.with_timeout(self.directory.timeout);
+        let found = self
+            .connection
+            .search(&dn, Scope::Base, "(objectClass=*)", vec!["description"]);
+        let found = self.directory.server.answered(found)?;
+        if found.1.rc == NO_SUCH_OBJECT {
+            return Ok(false);
+        }
+        refused(Doing::Search, &dn, found.1)?;
+        let entries = found.0.into_iter().map(SearchEntry::construct);
+        let mut values = entries.flat_map(|e| e.attrs.into_values().flatten());
+        Ok(values.any(|v| v == description))
+    }
+
+    /// Sets the password by the extended operation of RFC 3062, so that the server stores it as it sees fit.
+    ///
+    /// # Errors
+    /// The server can't be asked, or refuses the password.
+    pub fn set_password(&mut self, uid: &AccountName, password: &Secret) -> Result<(), VpnError> {
+        let dn = self.directory.dn(uid);
+        if password.is_empty() {
+            return Err(VpnError::EmptyPassword { dn });
+        }
+        let change = PasswordModify {
+            user_id: Some(&dn),
+            old_pass: None,
+            new_pass: Some(password.expose()),
+        };
+        self.connection.with_timeout(self.directory.timeout);
+        let result = self.directory.server.answered(self.connection.extended(change))?;
+        refused(Doing::SetPassword, &dn, result.1)
+    }
+}
+
+fn refused(doing: Doing, dn: &str, result: LdapResult) -> Result<(), VpnError> {
+    if result.rc == SUCCESS {
+        return Ok(());
+    }
+    Err(VpnError::Refused {
+        doing,
+        dn: dn.to_owned(),
+        code: result.rc,
+        said: result.text.chars().take(200).collect(),
+    })
+}
