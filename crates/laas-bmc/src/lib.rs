@@ -1,1 +1,211 @@
+//! Baseboard management controllers: power, the device of the next boot, and the tenants' accounts.
+//!
+//! A driver per protocol stands behind [`Bmc`]; what is done with one (and proven) is in [`power`] and [`account`].
 
+pub mod account;
+mod error;
+pub mod ipmi;
+pub mod power;
+
+pub use error::BmcError;
+
+use laas_core::inventory::{self, BmcDriver};
+use laas_core::{Mac, Secret};
+use serde::Serialize;
+use std::fmt;
+use std::time::Duration;
+
+/// What every BMC can be asked and told. A call is one exchange: it takes no longer than the timeout that the
+/// driver was made with, and that the BMC said yes does not mean that it did anything.
+pub trait Bmc {
+    /// How it is called in messages.
+    fn address(&self) -> &str;
+
+    /// # Errors
+    /// The BMC can't be asked.
+    fn power(&self) -> Result<Power, BmcError>;
+
+    /// # Errors
+    /// The BMC can't be asked or refuses.
+    fn press(&self, button: Button) -> Result<(), BmcError>;
+
+    /// What the BMC says about the next boot.
+    ///
+    /// # Errors
+    /// The BMC can't be asked.
+    fn boot(&self) -> Result<BootState, BmcError>;
+
+    /// Sets the device of the next boot; with [`Device::None`] the firmware's own order counts again.
+    ///
+    /// # Errors
+    /// The BMC can't be asked or refuses.
+    fn set_boot(&self, boot: &Boot) -> Result<(), BmcError>;
+
+    /// # Errors
+    /// The BMC can't be asked.
+    fn users(&self) -> Result<Vec<User>, BmcError>;
+
+    /// Gives the slot to this account alone: name, password and rights, and lets it log in.
+    ///
+    /// # Errors
+    /// The BMC can't be asked or refuses; the account may be half made.
+    fn set_user(&self, slot: u8, login: &Login, privilege: Privilege) -> Result<(), BmcError>;
+
+    /// Opens a session as this user, which is the only proof that the password is the right one.
+    ///
+    /// # Errors
+    /// [`BmcError::Login`] if the BMC refuses, anything else if it can't be asked.
+    fn prove(&self, login: &Login, privilege: Privilege) -> Result<(), BmcError>;
+
+    /// The MAC address of the BMC itself.
+    ///
+    /// # Errors
+    /// The BMC can't be asked.
+    fn mac(&self) -> Result<Mac, BmcError>;
+}
+
+/// The driver that the inventory asks for. Nothing is sent yet.
+///
+/// # Errors
+/// There is no such driver.
+pub fn open(bmc: &inventory::Bmc, password: Secret, call: Duration) -> Result<Box<dyn Bmc>, BmcError> {
+    match bmc.driver {
+        BmcDriver::Ipmi => Ok(Box::new(ipmi::Ipmi::new(bmc, password, call))),
+        BmcDriver::Redfish => Err(BmcError::Driver {
+            address: bmc.address.clone(),
+        }),
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Power {
+    On,
+    Off,
+}
+
+impl fmt::Display for Power {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::On => "on",
+            Self::Off => "off",
+        })
+    }
+}
+
+/// What can be done to a host's power in one exchange.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Button {
+    On,
+    /// At once, whatever the system is doing.
+    Off,
+    /// At once, without the power going away.
+    Reset,
+    /// Asks the system to shut down, as the power button does.
+    Soft,
+}
+
+impl fmt::Display for Button {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::On => "power on",
+            Self::Off => "power off",
+            Self::Reset => "reset",
+            Self::Soft => "soft off",
+        })
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Device {
+    Pxe,
+    Disk,
+    /// The firmware's setup.
+    Bios,
+    /// Whatever the firmware's own order says.
+    None,
+    /// One that only the BMC knows.
+    #[value(skip)]
+    Other,
+}
+
+/// An order for the next boot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Boot {
+    pub device: Device,
+    /// For every boot, not only for the next one.
+    pub persistent: bool,
+    pub uefi: bool,
+}
+
+/// What a BMC says about the next boot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct BootState {
+    pub device: Device,
+    /// Whether the order stands; it ends with the boot that obeys it, or by a timeout.
+    pub valid: bool,
+    pub persistent: bool,
+    pub uefi: bool,
+}
+
+impl BootState {
+    /// Whether this is what `boot` asked for. Some BMCs keep the device and lose the flags: those say nothing.
+    pub fn obeys(&self, boot: &Boot) -> bool {
+        let no_flags = !self.valid && !self.persistent && !self.uefi;
+        let flags = self.valid && (self.persistent, self.uefi) == (boot.persistent, boot.uefi);
+        self.device == boot.device && (no_flags || flags)
+    }
+}
+
+impl From<Boot> for BootState {
+    fn from(boot: Boot) -> Self {
+        Self {
+            device: boot.device,
+            valid: true,
+            persistent: boot.persistent,
+            uefi: boot.uefi,
+        }
+    }
+}
+
+impl fmt::Display for BootState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let flag = |is, name| if is { name } else { "" };
+        write!(
+            f,
+            "{:?}{}{}{}",
+            self.device,
+            flag(self.valid, ", valid"),
+            flag(self.persistent, ", persistent"),
+            flag(self.uefi, ", UEFI")
+        )
+    }
+}
+
+/// A slot of the BMC's table of users.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct User {
+    pub slot: u8,
+    /// Empty if the slot is free.
+    pub name: String,
+    pub privilege: Option<Privilege>,
+}
+
+#[derive(Clone, Debug)]
+pub struct Login {
+    pub user: String,
+    pub password: Secret,
+}
+
+/// What an account may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Privilege {
+    /// Reads states.
+    User,
+    /// Power, boot device and console, and nothing about the BMC itself.
+    Operator,
+    /// Everything, other accounts included.
+    Administrator,
+}

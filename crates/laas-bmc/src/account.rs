@@ -1,0 +1,132 @@
+//! The tenants' account on a BMC: which slot it takes, and the proof that it works.
+
+use crate::{Bmc, BmcError, Login, Privilege, User};
+
+/// What tenants get: power, boot device and console. An administrator could change the lab's own password, and
+/// would keep the BMC after the end of the booking.
+pub const TENANT: Privilege = Privilege::Operator;
+
+/// What is asked of a slot.
+#[derive(Clone, Copy, Debug)]
+pub struct Wish<'a> {
+    /// The tenants' account.
+    pub user: &'a str,
+    /// The account that the lab itself uses.
+    pub lab_user: &'a str,
+    /// The slot that the inventory sets aside for tenants.
+    pub configured: Option<u8>,
+}
+
+/// The slot for the tenants' account: the configured one, else the one that has its name, else a free one.
+///
+/// # Errors
+/// The slot or the name is the lab's own, another slot has the name already, or none is free.
+pub fn slot(users: &[User], wish: &Wish<'_>, address: &str) -> Result<u8, BmcError> {
+    let refuse = |slot, what| {
+        Err(BmcError::Slot {
+            address: address.to_owned(),
+            user: wish.user.to_owned(),
+            slot,
+            what,
+        })
+    };
+    let named = users.iter().find(|u| u.name == wish.user);
+    let slot = match (wish.configured, named) {
+        // The BMC would let the first one log in, whose password nobody knows or the last tenant does.
+        (Some(slot), Some(other)) if other.slot != slot => {
+            return refuse(other.slot, "another account of this name");
+        }
+        (Some(slot), _) => slot,
+        (None, Some(user)) => user.slot,
+        (None, None) => {
+            // Slot 1 is the nameless user of IPMI, whatever its name says.
+            let free = users.iter().find(|u| u.slot > 1 && u.name.is_empty());
+            let full = || BmcError::Full {
+                address: address.to_owned(),
+                user: wish.user.to_owned(),
+            };
+            free.ok_or_else(full)?.slot
+        }
+    };
+    let now = users.iter().find(|u| u.slot == slot);
+    match now {
+        None => refuse(slot, "none that the BMC has"),
+        Some(user) if slot == 1 || user.name == wish.lab_user => refuse(slot, "the lab's own account"),
+        Some(_) if wish.user == wish.lab_user => refuse(slot, "for tenants, and the name is the lab's own"),
+        Some(_) => Ok(slot),
+    }
+}
+
+/// Gives `slot` to the tenants' account and proves that it can log in.
+///
+/// # Errors
+/// The BMC can't be asked, refuses, or says yes and does nothing.
+pub fn establish(bmc: &dyn Bmc, slot: u8, login: &Login) -> Result<(), BmcError> {
+    bmc.set_user(slot, login, TENANT)?;
+    let users = bmc.users()?;
+    let now = users.iter().find(|u| u.slot == slot);
+    match now {
+        Some(user) if user.name == login.user && user.privilege == Some(TENANT) => {}
+        other => {
+            return Err(BmcError::UserStays {
+                address: bmc.address().to_owned(),
+                user: login.user.clone(),
+                slot,
+                found: other.map_or("nothing".to_owned(), |u| {
+                    format!("`{}`, {:?}", u.name, u.privilege)
+                }),
+            });
+        }
+    }
+    bmc.prove(login, TENANT)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn users(names: &[(u8, &str)]) -> Vec<User> {
+        let user = |(slot, name): &(u8, &str)| User {
+            slot: *slot,
+            name: (*name).to_owned(),
+            privilege: None,
+        };
+        names.iter().map(user).collect()
+    }
+
+    #[test]
+    fn a_slot_is_never_the_labs_own() {
+        let usual = [(1, ""), (2, "ADMIN"), (3, "backup"), (4, ""), (5, "")];
+        let again = [(1, ""), (2, "ADMIN"), (3, ""), (4, "opnfv")];
+        let twins = [(1, ""), (2, "opnfv"), (3, "opnfv")];
+        let full = [(1, ""), (2, "ADMIN"), (3, "backup")];
+        for (present, user, configured, slot_or_word) in [
+            (&usual[..], "opnfv", None, Ok(4)),
+            (&usual, "opnfv", Some(5), Ok(5)),
+            (&usual, "opnfv", Some(3), Ok(3)),
+            (&again, "opnfv", None, Ok(4)),
+            (&again, "opnfv", Some(4), Ok(4)),
+            (&again, "opnfv", Some(3), Err("another account")),
+            (&twins, "opnfv", Some(3), Err("another account")),
+            (&usual, "opnfv", Some(2), Err("the lab's own")),
+            (&usual, "opnfv", Some(1), Err("the lab's own")),
+            (&usual, "opnfv", Some(9), Err("none that the BMC has")),
+            (&usual, "ADMIN", None, Err("the lab's own")),
+            (&usual, "ADMIN", Some(4), Err("another account")),
+            (&full, "opnfv", None, Err("no free slot")),
+            (&[], "opnfv", None, Err("no free slot")),
+        ] {
+            let wish = Wish {
+                user,
+                lab_user: "ADMIN",
+                configured,
+            };
+            let found = slot(&users(present), &wish, "bmc");
+            match (found, slot_or_word) {
+                (Ok(found), Ok(slot)) => assert_eq!(found, slot, "{present:?} {user} {configured:?}"),
+                (Err(error), Err(word)) => assert!(error.to_string().contains(word), "{error} / {word}"),
+                other => panic!("{other:?} for {present:?} {user} {configured:?}"),
+            }
+        }
+    }
+}

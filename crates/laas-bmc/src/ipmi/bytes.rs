@@ -1,0 +1,235 @@
+//! The bytes of requests and answers, after the IPMI 2.0 specification. Nothing here talks to anyone.
+
+use crate::{Boot, BootState, Button, Device, Power, Privilege};
+use laas_core::Mac;
+
+/// Bytes of a user's name, and of a password in the form that IPMI 1.5 has too.
+const TEXT: usize = 16;
+/// "The channel that this request comes by", table 22-29.
+const THIS_CHANNEL: u8 = 0x0e;
+
+/// A request: network function, command, data.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Request {
+    /// The specification's name for it, for messages.
+    pub name: &'static str,
+    bytes: Vec<u8>,
+}
+
+impl Request {
+    fn new(name: &'static str, function: u8, command: u8, data: &[u8]) -> Self {
+        Self {
+            name,
+            bytes: [&[function, command], data].concat(),
+        }
+    }
+
+    /// As `ipmitool raw` takes them.
+    pub fn words(&self) -> Vec<String> {
+        self.bytes.iter().map(|b| format!("0x{b:02x}")).collect()
+    }
+}
+
+/// Section 28.2.
+pub fn get_chassis_status() -> Request {
+    Request::new("Get Chassis Status", 0x00, 0x01, &[])
+}
+
+pub fn power(data: &[u8]) -> Option<Power> {
+    let on = data.first()? & 0x01 != 0;
+    (data.len() >= 3).then_some(if on { Power::On } else { Power::Off })
+}
+
+/// Section 28.3.
+pub fn chassis_control(button: Button) -> Request {
+    let control = match button {
+        Button::Off => 0,
+        Button::On => 1,
+        Button::Reset => 3,
+        Button::Soft => 5,
+    };
+    Request::new("Chassis Control", 0x00, 0x02, &[control])
+}
+
+/// Section 28.12, parameter 5.
+pub fn set_boot_flags(boot: &Boot) -> Request {
+    let flags = 0x80 | if boot.persistent { 0x40 } else { 0 } | if boot.uefi { 0x20 } else { 0 };
+    let device = match boot.device {
+        Device::None | Device::Other => 0x00,
+        Device::Pxe => 0x04,
+        Device::Disk => 0x08,
+        Device::Bios => 0x18,
+    };
+    Request::new(
+        "Set System Boot Options",
+        0x00,
+        0x08,
+        &[0x05, flags, device, 0, 0, 0],
+    )
+}
+
+/// Parameter 3, bit 3: the flags stay valid although no chassis control follows within 60 seconds.
+pub fn keep_boot_flags() -> Request {
+    Request::new("Set System Boot Options", 0x00, 0x08, &[0x03, 0x08])
+}
+
+/// Section 28.13.
+pub fn get_boot_flags() -> Request {
+    Request::new("Get System Boot Options", 0x00, 0x09, &[0x05, 0x00, 0x00])
+}
+
+/// Version, parameter (bit 7: invalid or locked), flags, device, and what does not matter here.
+pub fn boot(data: &[u8]) -> Option<BootState> {
+    let [_version, parameter, flags, device, ..] = *data else {
+        return None;
+    };
+    if parameter & 0x7f != 0x05 {
+        return None;
+    }
+    let device = match device & 0x3c {
+        0x00 => Device::None,
+        0x04 => Device::Pxe,
+        0x08 => Device::Disk,
+        0x18 => Device::Bios,
+        _ => Device::Other,
+    };
+    let flag = |bit| flags & bit != 0;
+    Some(BootState {
+        device,
+        valid: flag(0x80),
+        persistent: flag(0x40),
+        uefi: flag(0x20),
+    })
+}
+
+/// Section 22.24.
+pub fn get_channel_info() -> Request {
+    Request::new("Get Channel Info", 0x06, 0x42, &[THIS_CHANNEL])
+}
+
+/// Section 22.28; `None` if the name does not fit.
+pub fn set_user_name(slot: u8, name: &str) -> Option<Request> {
+    let data = [&[slot][..], &padded(name)?].concat();
+    Some(Request::new("Set User Name", 0x06, 0x45, &data))
+}
+
+/// Section 22.30; `None` if the password does not fit.
+pub fn set_user_password(slot: u8, password: &str) -> Option<Request> {
+    let data = [&[slot, 0x02][..], &padded(password)?].concat();
+    Some(Request::new("Set User Password", 0x06, 0x47, &data))
+}
+
+pub fn enable_user(slot: u8) -> Request {
+    Request::new("Enable User", 0x06, 0x47, &[slot, 0x01])
+}
+
+/// Section 22.26: changes the rights on this channel, with link authentication and IPMI messaging allowed.
+pub fn set_user_access(slot: u8, channel: u8, privilege: Privilege) -> Request {
+    let limit = match privilege {
+        Privilege::User => 2,
+        Privilege::Operator => 3,
+        Privilege::Administrator => 4,
+    };
+    let rights = 0x80 | 0x20 | 0x10 | (channel & 0x0f);
+    Request::new("Set User Access", 0x06, 0x43, &[rights, slot, limit, 0x00])
+}
+
+/// Section 23.2, parameter 5.
+pub fn get_lan_mac(channel: u8) -> Request {
+    Request::new("Get LAN Configuration", 0x0c, 0x02, &[channel, 0x05, 0x00, 0x00])
+}
+
+pub fn mac(data: &[u8]) -> Option<Mac> {
+    let [_version, mac @ ..] = data else {
+        return None;
+    };
+    let text: Vec<_> = mac.iter().map(|b| format!("{b:02x}")).collect();
+    text.join(":").parse().ok()
+}
+
+fn padded(text: &str) -> Option<[u8; TEXT]> {
+    let fits = !text.is_empty() && text.len() <= TEXT && text.chars().all(|c| c.is_ascii_graphic());
+    let mut bytes = [0; TEXT];
+    bytes
+        .get_mut(..text.len())
+        .filter(|_| fits)?
+        .copy_from_slice(text.as_bytes());
+    Some(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn boot_flags_are_the_specifications() {
+        for (device, persistent, uefi, flags, code) in [
+            (Device::Pxe, false, true, 0xa0, 0x04),
+            (Device::Pxe, true, true, 0xe0, 0x04),
+            (Device::Pxe, false, false, 0x80, 0x04),
+            (Device::Pxe, true, false, 0xc0, 0x04),
+            (Device::Disk, false, true, 0xa0, 0x08),
+            (Device::Bios, false, false, 0x80, 0x18),
+            (Device::None, false, false, 0x80, 0x00),
+        ] {
+            let order = Boot {
+                device,
+                persistent,
+                uefi,
+            };
+            assert_eq!(
+                set_boot_flags(&order).bytes,
+                [0x00, 0x08, 0x05, flags, code, 0, 0, 0],
+                "{order:?}"
+            );
+            let state = boot(&[0x01, 0x05, flags, code, 0, 0, 0]).unwrap();
+            assert_eq!(state, BootState::from(order));
+            assert!(state.obeys(&order));
+            // What ipmi_sim and some boards answer: the device alone.
+            assert!(boot(&[0x01, 0x05, 0x00, code, 0, 0, 0]).unwrap().obeys(&order));
+            assert!(!boot(&[0x01, 0x05, flags, 0x14, 0, 0, 0]).unwrap().obeys(&order));
+            assert!(
+                !boot(&[0x01, 0x05, flags ^ 0x40, code, 0, 0, 0])
+                    .unwrap()
+                    .obeys(&order)
+            );
+        }
+    }
+
+    #[test]
+    fn short_and_foreign_answers_are_none() {
+        for cut in [&[][..], &[1], &[1, 5], &[1, 5, 0xa0], &[1, 6, 0xa0, 4, 0, 0, 0]] {
+            assert_eq!(boot(cut), None, "{cut:?}");
+        }
+        assert_eq!(power(&[1]), None);
+        assert_eq!(power(&[0x61, 0, 0, 0]), Some(Power::On));
+        assert_eq!(power(&[0x60, 0, 0, 0]), Some(Power::Off));
+        assert_eq!(mac(&[0x11, 2, 0, 0, 0, 0]), None);
+        assert_eq!(
+            mac(&[0x11, 2, 0, 0, 0, 0, 0x10]).unwrap().as_str(),
+            "02:00:00:00:00:10"
+        );
+    }
+
+    #[test]
+    fn accounts_are_the_specifications() {
+        let name = set_user_name(4, "opnfv").unwrap();
+        assert_eq!(
+            name.words()[..8].join(" "),
+            "0x06 0x45 0x04 0x6f 0x70 0x6e 0x66 0x76"
+        );
+        assert_eq!(name.bytes.len(), 2 + 1 + 16);
+        assert_eq!(
+            set_user_password(4, &"x".repeat(16)).unwrap().bytes[..4],
+            [0x06, 0x47, 4, 2]
+        );
+        assert_eq!(
+            set_user_access(4, 1, Privilege::Operator).bytes,
+            [0x06, 0x43, 0xb1, 4, 3, 0]
+        );
+        assert_eq!(enable_user(4).bytes, [0x06, 0x47, 4, 1]);
+        for unfit in ["", "x y", "ä", &"x".repeat(17), "a\nb"] {
+            assert_eq!(set_user_password(4, unfit), None, "{unfit:?}");
+        }
+    }
+}

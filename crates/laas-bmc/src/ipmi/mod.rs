@@ -1,0 +1,213 @@
+//! IPMI 2.0 over LAN, by `ipmitool` as a child process.
+//!
+//! Everything but the list of users goes as raw bytes: `ipmitool raw` fails when the BMC refuses, which its own
+//! `chassis bootdev` does not, and says the completion code.
+
+mod bytes;
+mod parse;
+
+use crate::{Bmc, BmcError, Boot, BootState, Button, Login, Power, Privilege, User};
+use bytes::Request;
+use laas_core::child::Tool;
+use laas_core::inventory;
+use laas_core::wait::Deadline;
+use laas_core::{Mac, Secret};
+use parse::Why;
+use std::time::Duration;
+
+const IPMITOOL: &str = "ipmitool";
+/// The suite of IPMI 2.0's later revisions (SHA-256, AES); older BMCs have 3.
+const CIPHER: u8 = 17;
+const PORT: u16 = 623;
+/// Seconds that ipmitool waits for one answer, and how often it asks again: a dead BMC takes eight seconds.
+const RETRANSMIT: [&str; 4] = ["-N", "1", "-R", "3"];
+
+/// One BMC.
+#[derive(Debug)]
+pub struct Ipmi {
+    address: String,
+    port: u16,
+    cipher: u8,
+    admin: Login,
+    call: Duration,
+}
+
+impl Ipmi {
+    pub fn new(bmc: &inventory::Bmc, password: Secret, call: Duration) -> Self {
+        Self {
+            address: bmc.address.clone(),
+            port: bmc.port.unwrap_or(PORT),
+            cipher: bmc.cipher.unwrap_or(CIPHER),
+            admin: Login {
+                user: bmc.user.clone(),
+                password,
+            },
+            call,
+        }
+    }
+
+    /// Sends one request in a session of its own and gives the data of the answer.
+    fn raw(&self, request: &Request) -> Result<Vec<u8>, BmcError> {
+        self.raw_as(request, &self.admin, Privilege::Administrator)
+    }
+
+    fn raw_as(&self, request: &Request, login: &Login, privilege: Privilege) -> Result<Vec<u8>, BmcError> {
+        let tool = self.tool(login, privilege).args(["raw"]).args(request.words());
+        let output = self.run(tool, login, request.name)?;
+        self.parsed(request.name, &output, parse::bytes)
+    }
+
+    /// The same for a request that holds a secret: it goes by standard input, never by the command line.
+    fn raw_secret(&self, request: &Request) -> Result<(), BmcError> {
+        let line = format!("raw {}\n", request.words().join(" "));
+        let tool = self.tool(&self.admin, Privilege::Administrator);
+        let tool = tool.args(["exec", "/dev/stdin"]).stdin(line);
+        self.run(tool, &self.admin, request.name).map(drop)
+    }
+
+    /// The same, understood.
+    fn read<T>(&self, request: &Request, understand: fn(&[u8]) -> Option<T>) -> Result<T, BmcError> {
+        let data = self.raw(request)?;
+        understand(&data).ok_or_else(|| BmcError::Garbled {
+            address: self.address.clone(),
+            what: request.name,
+            answer: format!("{data:02x?}"),
+        })
+    }
+
+    /// The channel that we are coming by; accounts have rights channel by channel.
+    fn channel(&self) -> Result<u8, BmcError> {
+        let data = self.raw(&bytes::get_channel_info())?;
+        Ok(data.first().copied().unwrap_or_default() & 0x0f)
+    }
+
+    fn tool(&self, login: &Login, privilege: Privilege) -> Tool {
+        let level = match privilege {
+            Privilege::User => "USER",
+            Privilege::Operator => "OPERATOR",
+            Privilege::Administrator => "ADMINISTRATOR",
+        };
+        let port = self.port.to_string();
+        let cipher = self.cipher.to_string();
+        // Only with `-v` it says why a session was not opened.
+        Tool::new(IPMITOOL)
+            .args([
+                "-v",
+                "-I",
+                "lanplus",
+                "-H",
+                &self.address,
+                "-p",
+                &port,
+                "-U",
+                &login.user,
+                "-E",
+            ])
+            .args(["-L", level, "-C", &cipher])
+            .args(RETRANSMIT)
+            .env("IPMI_PASSWORD", login.password.expose())
+    }
+
+    /// What the tool printed, if it succeeded.
+    fn run(&self, tool: Tool, login: &Login, what: &'static str) -> Result<String, BmcError> {
+        let address = self.address.clone();
+        let output = match tool.run(&Deadline::after(self.call)) {
+            Ok(output) if output.success() => return Ok(output.stdout),
+            Ok(output) => output,
+            Err(source) => return Err(BmcError::Tool { address, source }),
+        };
+        // Standard error holds the bytes of the request, which can be a password: it is never quoted whole.
+        Err(match parse::why(&output.stderr) {
+            Why::Login => BmcError::Login {
+                address,
+                user: login.user.clone(),
+            },
+            Why::Cipher => BmcError::Cipher {
+                address,
+                cipher: self.cipher,
+            },
+            Why::Silent => BmcError::Silent { address },
+            Why::Refused { code, said } => BmcError::Refused {
+                address,
+                what,
+                code,
+                said,
+            },
+            Why::Unknown => BmcError::Failed { address, what },
+        })
+    }
+
+    fn parsed<T>(
+        &self,
+        what: &'static str,
+        answer: &str,
+        parse: fn(&str) -> Option<T>,
+    ) -> Result<T, BmcError> {
+        parse(answer).ok_or_else(|| BmcError::Garbled {
+            address: self.address.clone(),
+            what,
+            answer: answer.split_whitespace().take(24).collect::<Vec<_>>().join(" "),
+        })
+    }
+}
+
+impl Bmc for Ipmi {
+    fn address(&self) -> &str {
+        &self.address
+    }
+
+    fn power(&self) -> Result<Power, BmcError> {
+        self.read(&bytes::get_chassis_status(), bytes::power)
+    }
+
+    fn press(&self, button: Button) -> Result<(), BmcError> {
+        self.raw(&bytes::chassis_control(button)).map(drop)
+    }
+
+    fn boot(&self) -> Result<BootState, BmcError> {
+        self.read(&bytes::get_boot_flags(), bytes::boot)
+    }
+
+    fn set_boot(&self, boot: &Boot) -> Result<(), BmcError> {
+        // By default the order is dropped unless the host is reset within a minute, and a deploy may be queued
+        // for longer. BMCs without this parameter keep the minute.
+        match self.raw(&bytes::keep_boot_flags()) {
+            Ok(_) => {}
+            Err(error @ BmcError::Refused { .. }) => tracing::debug!(%error, "the boot device may expire"),
+            Err(error) => return Err(error),
+        }
+        self.raw(&bytes::set_boot_flags(boot)).map(drop)
+    }
+
+    fn users(&self) -> Result<Vec<User>, BmcError> {
+        let channel = self.channel()?.to_string();
+        let tool = self.tool(&self.admin, Privilege::Administrator);
+        let tool = tool.args(["-c", "user", "list", &channel]);
+        let output = self.run(tool, &self.admin, "user list")?;
+        self.parsed("user list", &output, parse::users)
+    }
+
+    fn set_user(&self, slot: u8, login: &Login, privilege: Privilege) -> Result<(), BmcError> {
+        let unfit = || BmcError::Unfit {
+            user: login.user.clone(),
+        };
+        let name = bytes::set_user_name(slot, &login.user).ok_or_else(unfit)?;
+        let password = bytes::set_user_password(slot, login.password.expose()).ok_or_else(unfit)?;
+        let channel = self.channel()?;
+        // Enabled last, so that no half-made account lets anyone in.
+        self.raw(&name)?;
+        self.raw_secret(&password)?;
+        self.raw(&bytes::set_user_access(slot, channel, privilege))?;
+        self.raw(&bytes::enable_user(slot)).map(drop)
+    }
+
+    fn prove(&self, login: &Login, privilege: Privilege) -> Result<(), BmcError> {
+        self.raw_as(&bytes::get_chassis_status(), login, privilege)
+            .map(drop)
+    }
+
+    fn mac(&self) -> Result<Mac, BmcError> {
+        let channel = self.channel()?;
+        self.read(&bytes::get_lan_mac(channel), bytes::mac)
+    }
+}
