@@ -1,1 +1,196 @@
+//! Looks at the dashboard again and again, and hands each job that has work to the engine, as long as no execution is
+//! at it already.
+//!
+//! Nothing that a peer answers ends it, but for the engine's refusal of its token: StackStorm gives a sensor one for a
+//! day and a new one when it is started again.
 
+pub mod schedule;
+
+use laas_core::config::Config;
+use laas_core::datastore::{Datastore, DatastoreError};
+use laas_core::engine::{Engine, EngineError};
+use laas_core::failure::Context as _;
+use laas_core::wait::{self, Deadline, Ended};
+use laas_core::{Failure, action, config, failure};
+use laas_dashboard::{Dashboard, DashboardError, List};
+use schedule::{Schedule, unfinished};
+use serde_json::json;
+use std::collections::BTreeSet;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+/// The workflow that the rule `laas.fulfill_job` starts.
+const ACTION: &str = "laas.fulfill_job";
+const TRIGGER: &str = "laas.job_ready";
+/// The (encrypted) datastore key of our token for the dashboard.
+const TOKEN_KEY: &str = "lab_auth_token";
+/// How long an exchange under way may still take after SIGTERM; nothing can be left half-done.
+const STOP_GRACE: Duration = Duration::from_secs(1);
+
+/// Why a look at the dashboard was in vain.
+#[derive(Debug, thiserror::Error)]
+enum LookError {
+    #[error("can't see which jobs are worked on")]
+    Engine(#[from] EngineError),
+    #[error("can't read our token for the dashboard")]
+    Datastore(#[from] DatastoreError),
+    #[error("the datastore has no key `{TOKEN_KEY}`; load it with `st2 key set --encrypt {TOKEN_KEY} …`")]
+    NoToken,
+    #[error("can't see the jobs")]
+    Dashboard(#[from] DashboardError),
+    #[error("can't hand out job {job}")]
+    Dispatch { job: u64, source: EngineError },
+}
+
+impl LookError {
+    /// Whether only a new process can do better.
+    fn is_fatal(&self) -> bool {
+        matches!(
+            self,
+            Self::Engine(EngineError::Token { status: 401 })
+                | Self::Datastore(DatastoreError::Token { status: 401, .. })
+                | Self::Dispatch {
+                    source: EngineError::Token { status: 401 },
+                    ..
+                }
+        )
+    }
+}
+
+struct Sensor {
+    config: config::Dashboard,
+    timeout: Duration,
+    datastore: Datastore,
+    engine: Engine,
+    /// Made anew when the token was refused, since it may have been changed.
+    dashboard: Option<Dashboard>,
+    schedule: Schedule,
+}
+
+/// The whole `main` of the sensor's executable; it ends on SIGTERM.
+pub fn main() -> ExitCode {
+    clap::Command::new("dashboard_sensor")
+        .about("Look at the dashboard for jobs and dispatch laas.job_ready for each that has work")
+        .version(env!("CARGO_PKG_VERSION"))
+        .get_matches();
+    action::start_log();
+    stop_on_signal();
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            tracing::error!(peer = failure.peer, "{failure}");
+            ExitCode::from(failure.kind as u8)
+        }
+    }
+}
+
+fn run() -> Result<(), Failure> {
+    let config = Config::load()?;
+    let dashboard = config.dashboard()?.clone();
+    let poll = Duration::from_millis(dashboard.poll_ms);
+    let datastore = Datastore::from_env().at_peer("datastore")?;
+    let engine = Engine::from_env().at_peer("engine")?;
+    let mut sensor = Sensor {
+        config: dashboard,
+        timeout: config.timing.call(),
+        datastore,
+        engine: engine.ok_or_else(|| {
+            Failure::input("no engine to hand jobs to").hint("set `ST2_API_URL` and `ST2_AUTH_TOKEN`")
+        })?,
+        dashboard: None,
+        schedule: Schedule::new(poll),
+    };
+    let mut trouble = None;
+    loop {
+        let now = match sensor.look() {
+            Ok(()) => None,
+            Err(error) if error.is_fatal() => {
+                return Err(Failure::refused(failure::chain(&error)).peer("engine"));
+            }
+            Err(error) => Some(failure::chain(&error)),
+        };
+        // Once per trouble: a dashboard can be away for a night.
+        match &now {
+            Some(error) if trouble != now => tracing::warn!(error, "trying again with each look"),
+            None if trouble.is_some() => tracing::info!("everything answers again"),
+            _ => {}
+        }
+        trouble = now;
+        if Deadline::after(2 * poll).sleep(poll) == Err(Ended::Cancelled) {
+            return Ok(());
+        }
+    }
+}
+
+impl Sensor {
+    /// One look: reads the lists and hands out what is due.
+    fn look(&mut self) -> Result<(), LookError> {
+        let dashboard = match &self.dashboard {
+            Some(dashboard) => dashboard.clone(),
+            None => self.connect()?,
+        };
+        let read = |list| dashboard.jobs(list);
+        let (new, current) = match (read(List::New), read(List::Current)) {
+            (Ok(new), Ok(current)) => (new, current),
+            (Err(error), _) | (_, Err(error)) => {
+                if matches!(error, DashboardError::Token) {
+                    self.dashboard = None;
+                }
+                return Err(error.into());
+            }
+        };
+        let work = unfinished(new.iter().chain(&current));
+        let now = Instant::now();
+        let due = self.schedule.due(&work, now);
+        if due.is_empty() {
+            return Ok(());
+        }
+        let executions = self.engine.live_executions(ACTION)?;
+        let alive: BTreeSet<u64> = executions
+            .iter()
+            .filter_map(|p| p.get("job_id")?.as_u64())
+            .collect();
+        let mut failed = None;
+        for job in due {
+            if alive.contains(&job) {
+                self.schedule.alive(job, now);
+                continue;
+            }
+            let payload = json!({"job_id": job});
+            match self
+                .engine
+                .dispatch(TRIGGER, &payload, &format!("laas-job-{job}"))
+            {
+                Ok(()) => {
+                    tracing::info!(job, tasks = work[&job].len(), "handed out");
+                    self.schedule.handed_out(job, &work[&job], now);
+                }
+                // The other jobs get their chance.
+                Err(source) => failed = Some(LookError::Dispatch { job, source }),
+            }
+        }
+        failed.map_or(Ok(()), Err)
+    }
+
+    fn connect(&mut self) -> Result<Dashboard, LookError> {
+        let token = self.datastore.get(TOKEN_KEY)?.ok_or(LookError::NoToken)?;
+        let dashboard = Dashboard::new(&self.config, &token, self.timeout)?;
+        Ok(self.dashboard.insert(dashboard).clone())
+    }
+}
+
+fn stop_on_signal() {
+    use signal_hook::consts::{SIGINT, SIGTERM};
+    match signal_hook::iterator::Signals::new([SIGTERM, SIGINT]) {
+        Ok(mut signals) => {
+            std::thread::spawn(move || {
+                if signals.forever().next().is_some() {
+                    wait::stop();
+                    std::thread::sleep(STOP_GRACE);
+                    std::process::exit(0);
+                }
+            });
+        }
+        Err(error) => tracing::warn!(%error, "a signal will end this at once"),
+    }
+}
