@@ -16,3 +16,4 @@ pub mod machine;
 pub mod nxos;
 pub mod pace;
 pub mod slapd;
+pub mod stack;

@@ -1,1 +1,46 @@
-fn main() {}
+//! The house's own tools: `cargo xtask check-pack`, `cargo xtask new-action NAME`, `cargo xtask bench WHAT`.
+
+mod check_pack;
+mod metadata;
+mod new_action;
+
+use clap::{Parser, Subcommand};
+use std::path::{Path, PathBuf};
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "The house's own tools")]
+struct Cli {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Compare the pack's YAML with the actions' commands, the workflows with the actions, the rules with the triggers.
+    CheckPack {
+        /// Write the actions' YAML anew where it differs from the commands.
+        #[arg(long)]
+        fix: bool,
+    },
+    /// Begin a new action: its module, its executable, its line in the list and its YAML.
+    NewAction {
+        /// Lower-case letters and `_`, as operators will type it, e.g. host_report
+        name: String,
+    },
+}
+
+fn main() -> anyhow::Result<()> {
+    match Cli::parse().task {
+        Task::CheckPack { fix } => check_pack::run(&root(), fix),
+        Task::NewAction { name } => new_action::run(&root(), &name),
+    }
+}
+
+/// The root of the pack, which is the root of the workspace.
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .ancestors()
+        .nth(2)
+        .unwrap_or(Path::new("."))
+        .to_owned()
+}

@@ -1,0 +1,89 @@
+//! Whether command, YAML and executable of every action agree, and whether an engine could run the pack.
+
+use crate::metadata;
+use anyhow::{Context, bail};
+use std::path::Path;
+
+pub fn run(root: &Path, fix: bool) -> anyhow::Result<()> {
+    let mut problems = Vec::new();
+    let commands = laas_actions::commands();
+    for command in &commands {
+        let name = command.get_name();
+        let path = root.join("actions").join(format!("{name}.yaml"));
+        let (text, present) =
+            metadata::read(&path).with_context(|| format!("can't read `{}`", path.display()))?;
+        let wanted = metadata::render(command, &present);
+        if text != wanted {
+            if fix {
+                std::fs::write(&path, &wanted)?;
+                println!("wrote actions/{name}.yaml");
+            } else {
+                problems.push(format!(
+                    "actions/{name}.yaml: {}",
+                    first_difference(&text, &wanted)
+                ));
+            }
+        }
+        let main = root
+            .join("crates/laas-actions/src/bin")
+            .join(format!("{name}.rs"));
+        if std::fs::read_to_string(&main).unwrap_or_default() != executable(name) {
+            problems.push(format!(
+                "crates/laas-actions/src/bin/{name}.rs is not the one line of `{name}`"
+            ));
+        }
+    }
+    for file in ["actions", "crates/laas-actions/src/bin"] {
+        for entry in std::fs::read_dir(root.join(file))? {
+            let path = entry?.path();
+            let stem = path
+                .file_stem()
+                .unwrap_or_default()
+                .to_string_lossy()
+                .into_owned();
+            let (_, value) = match path.extension().and_then(|e| e.to_str()) {
+                Some("yaml") => metadata::read(&path)?,
+                Some("rs") => (String::new(), serde_yaml::Value::Null),
+                _ => continue,
+            };
+            if value["runner_type"] != "orquesta" && !commands.iter().any(|c| c.get_name() == stem) {
+                problems.push(format!(
+                    "{file}/{stem}: no action of this name is in the list of `laas-actions`"
+                ));
+            }
+        }
+    }
+    if problems.is_empty() {
+        println!(
+            "check-pack: {} actions agree with their YAML; workflows, rules and triggers fit",
+            commands.len()
+        );
+        return Ok(());
+    }
+    for problem in &problems {
+        eprintln!("{problem}");
+    }
+    bail!(
+        "{} problems; `cargo xtask check-pack --fix` writes the actions' YAML anew",
+        problems.len()
+    )
+}
+
+/// The one line that an executable's `main.rs` is.
+pub fn executable(name: &str) -> String {
+    format!(
+        "fn main() -> std::process::ExitCode {{\n    laas_core::action::main::<laas_actions::{name}::Args>()\n}}\n"
+    )
+}
+
+fn first_difference(present: &str, wanted: &str) -> String {
+    let mut lines = present.lines().zip(wanted.lines()).enumerate();
+    match lines.find(|(_, (a, b))| a != b) {
+        Some((n, (a, b))) => format!("line {}: `{}` should be `{}`", n + 1, a.trim(), b.trim()),
+        None => format!(
+            "has {} lines and should have {}",
+            present.lines().count(),
+            wanted.lines().count()
+        ),
+    }
+}
