@@ -1,5 +1,8 @@
 //! The engine: takes requests, runs what is due, remembers everything, and after a crash goes on.
 
+pub mod params;
+pub mod rules;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -115,6 +118,11 @@ impl Engine {
     /// Keys, tokens, traces, and the records of executions.
     pub fn store(&self) -> &Store {
         &self.inner.store
+    }
+
+    /// The pack's configuration as its actions get it: defaults filled in, secrets decrypted. Sensors get it too.
+    pub async fn config(&self, pack: &str) -> Result<Object, RequestError> {
+        Err(RequestError::NotFound(pack.to_string()))
     }
 
     /// Asks for a run; returns as soon as it is remembered, with status `requested`.

@@ -2,6 +2,9 @@
 //! workflows, fires its rules, and keeps everything in one SQLite file.
 
 pub mod engine;
+mod jinja;
 pub mod model;
+pub mod orquesta;
 pub mod pack;
+pub mod python;
 pub mod store;

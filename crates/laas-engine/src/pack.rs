@@ -1,5 +1,10 @@
 //! Packs as loaded from their directories: what the engine can run, checked as a whole before anything runs.
 
+pub mod config;
+mod load;
+pub mod schema;
+pub mod yaml;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, LazyLock};
@@ -39,7 +44,7 @@ pub struct Pack {
 }
 
 /// An action or a workflow.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Action {
     pub id: String,
     pub reference: String,
@@ -60,6 +65,17 @@ pub struct Action {
     pub notify: Object,
     /// Entry point on this machine.
     pub path: PathBuf,
+    /// The definition, for a workflow.
+    pub workflow: Option<Workflow>,
+}
+
+/// A workflow's definition.
+#[derive(Debug, Clone)]
+pub struct Workflow {
+    /// Of `text`: running workflows keep the definition they began with.
+    pub digest: String,
+    pub text: String,
+    pub spec: Arc<crate::orquesta::spec::Spec>,
 }
 
 /// What to run when a trigger fires.
@@ -138,6 +154,14 @@ pub struct Policy {
     pub metadata_file: String,
 }
 
+impl Packs {
+    /// Loads every directory, with the configuration files below `config_dir`. The error is everything that is wrong
+    /// with any of them, one line each, beginning with file and line.
+    pub fn load(directories: &[PathBuf], config_dir: &std::path::Path) -> Result<Packs, Vec<String>> {
+        load::load(directories, config_dir)
+    }
+}
+
 /// The runner types as the API shows them, recorded from StackStorm 3.9 but for their ids.
 pub fn runner_types() -> &'static [Value] {
     static RUNNER_TYPES: LazyLock<Vec<Value>> = LazyLock::new(|| {
@@ -174,3 +198,6 @@ impl Action {
         self.runner_type == "orquesta"
     }
 }
+
+#[cfg(test)]
+pub mod tests;

@@ -1,0 +1,280 @@
+//! The part of JSON schema that packs use, checked as StackStorm checks it, with the words of Python's `jsonschema`.
+//!
+//! StackStorm marks a required property by `required: true` inside the property itself.
+
+use serde_json::Value;
+
+use crate::model::Object;
+use crate::python::repr;
+
+/// The first thing wrong with a value: the words of `jsonschema` and what they are about.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Violation {
+    pub message: String,
+    /// The keyword of the schema that is not met.
+    pub keyword: String,
+    /// The part of the schema that holds that keyword.
+    pub schema: Value,
+    /// The part of the value that does not meet it.
+    pub instance: Value,
+}
+
+impl Violation {
+    fn new(message: String, keyword: &str, schema: &Object, instance: &Value) -> Self {
+        Violation {
+            message,
+            keyword: keyword.into(),
+            schema: Value::Object(schema.clone()),
+            instance: instance.clone(),
+        }
+    }
+}
+
+/// Checks an object against its properties; `more` says whether other names are welcome.
+/// As StackStorm does, null is taken for a property that is not required.
+pub fn check_properties(properties: &Object, more: bool, value: &Object) -> Result<(), Violation> {
+    let mut schema = Object::new();
+    schema.insert("type".into(), "object".into());
+    schema.insert("properties".into(), Value::Object(properties.clone()));
+    schema.insert("additionalProperties".into(), more.into());
+    check(&schema, &Value::Object(value.clone()))
+}
+
+/// Checks any value against any schema; null passes where the schema has no `required: true`.
+pub fn check(schema: &Object, value: &Value) -> Result<(), Violation> {
+    for (keyword, wanted) in schema {
+        if let Some(message) = violated(keyword, wanted, schema, value)? {
+            return Err(Violation::new(message, keyword, schema, value));
+        }
+    }
+    Ok(())
+}
+
+fn violated(
+    keyword: &str,
+    wanted: &Value,
+    schema: &Object,
+    value: &Value,
+) -> Result<Option<String>, Violation> {
+    let message = match (keyword, wanted) {
+        ("type", Value::String(name)) => {
+            (!is_type(name, value)).then(|| format!("{} is not of type {}", repr(value), repr(wanted)))
+        }
+        ("type", Value::Array(names)) => {
+            let fits = names
+                .iter()
+                .filter_map(Value::as_str)
+                .any(|name| is_type(name, value));
+            let names = names.iter().map(repr).collect::<Vec<_>>().join(", ");
+            (!fits).then(|| format!("{} is not of type {names}", repr(value)))
+        }
+        ("enum", Value::Array(words)) => {
+            (!words.contains(value)).then(|| format!("{} is not one of {}", repr(value), repr(wanted)))
+        }
+        ("pattern", Value::String(pattern)) => match (value, regex::Regex::new(pattern)) {
+            (Value::String(text), Ok(regex)) if !regex.is_match(text) => {
+                Some(format!("{} does not match {}", repr(value), repr(wanted)))
+            }
+            _ => None,
+        },
+        ("minimum", Value::Number(limit)) => (value.as_f64() < limit.as_f64() && value.is_number())
+            .then(|| format!("{value} is less than the minimum of {limit}")),
+        ("maximum", Value::Number(limit)) => (value.as_f64() > limit.as_f64() && value.is_number())
+            .then(|| format!("{value} is greater than the maximum of {limit}")),
+        ("minLength", Value::Number(limit)) => match value {
+            Value::String(text) if (text.chars().count() as u64) < limit.as_u64().unwrap_or(0) => {
+                Some(format!("{} is too short", repr(value)))
+            }
+            _ => None,
+        },
+        ("maxLength", Value::Number(limit)) => match value {
+            Value::String(text) if text.chars().count() as u64 > limit.as_u64().unwrap_or(u64::MAX) => {
+                Some(format!("{} is too long", repr(value)))
+            }
+            _ => None,
+        },
+        ("minItems", Value::Number(limit)) => match value {
+            Value::Array(items) if (items.len() as u64) < limit.as_u64().unwrap_or(0) => {
+                Some(format!("{} is too short", repr(value)))
+            }
+            _ => None,
+        },
+        ("maxItems", Value::Number(limit)) => match value {
+            Value::Array(items) if items.len() as u64 > limit.as_u64().unwrap_or(u64::MAX) => {
+                Some(format!("{} is too long", repr(value)))
+            }
+            _ => None,
+        },
+        ("uniqueItems", Value::Bool(true)) => match value {
+            Value::Array(items) => {
+                let repeats = items
+                    .iter()
+                    .enumerate()
+                    .any(|(at, item)| items[..at].contains(item));
+                repeats.then(|| format!("{} has non-unique elements", repr(value)))
+            }
+            _ => None,
+        },
+        ("items", Value::Object(item_schema)) => {
+            for item in value.as_array().into_iter().flatten() {
+                check(item_schema, item)?;
+            }
+            None
+        }
+        ("properties", Value::Object(properties)) => {
+            if let Value::Object(object) = value {
+                check_each(properties, object)?;
+            }
+            None
+        }
+        ("required", Value::Array(names)) => value.as_object().and_then(|object| {
+            let missing = names
+                .iter()
+                .find(|name| name.as_str().is_some_and(|name| !object.contains_key(name)));
+            missing.map(|name| format!("{} is a required property", repr(name)))
+        }),
+        ("additionalProperties", Value::Bool(false)) => unexpected(schema, value),
+        ("additionalProperties", Value::Object(other_schema)) => {
+            for (name, item) in value.as_object().into_iter().flatten() {
+                if !is_named(schema, name) {
+                    check(other_schema, item)?;
+                }
+            }
+            None
+        }
+        _ => None,
+    };
+    Ok(message)
+}
+
+fn check_each(properties: &Object, object: &Object) -> Result<(), Violation> {
+    for (name, property) in properties {
+        let Value::Object(property) = property else {
+            continue;
+        };
+        let required = property.get("required") == Some(&Value::Bool(true));
+        match object.get(name) {
+            None if required => {
+                let message = format!("{} is a required property", repr(&Value::from(name.as_str())));
+                return Err(Violation::new(
+                    message,
+                    "required",
+                    property,
+                    &Value::Object(object.clone()),
+                ));
+            }
+            None => {}
+            Some(Value::Null) if !required => {}
+            Some(value) => check(property, value)?,
+        }
+    }
+    Ok(())
+}
+
+fn is_named(schema: &Object, name: &str) -> bool {
+    let listed = schema
+        .get("properties")
+        .and_then(Value::as_object)
+        .is_some_and(|known| known.contains_key(name));
+    let patterns = schema.get("patternProperties").and_then(Value::as_object);
+    listed
+        || patterns.is_some_and(|known| {
+            known
+                .keys()
+                .any(|p| regex::Regex::new(p).is_ok_and(|regex| regex.is_match(name)))
+        })
+}
+
+fn unexpected(schema: &Object, value: &Value) -> Option<String> {
+    let extra: Vec<String> = value
+        .as_object()?
+        .keys()
+        .filter(|name| !is_named(schema, name))
+        .map(|name| repr(&Value::from(name.as_str())))
+        .collect();
+    let verb = if extra.len() == 1 { "was" } else { "were" };
+    (!extra.is_empty()).then(|| {
+        format!(
+            "Additional properties are not allowed ({} {verb} unexpected)",
+            extra.join(", ")
+        )
+    })
+}
+
+fn is_type(name: &str, value: &Value) -> bool {
+    match name {
+        "string" => value.is_string(),
+        "integer" => {
+            value.is_i64() || value.is_u64() || value.as_f64().is_some_and(|float| float.fract() == 0.0)
+        }
+        "number" => value.is_number(),
+        "boolean" => value.is_boolean(),
+        "array" => value.is_array(),
+        "object" => value.is_object(),
+        "null" => value.is_null(),
+        _ => true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn object(value: Value) -> Object {
+        value.as_object().unwrap().clone()
+    }
+
+    #[test]
+    fn violations_use_the_words_of_jsonschema() {
+        let schema = object(json!({
+            "host": {"type": "string", "required": true},
+            "command": {"type": "string", "enum": ["status", "on", "off"]},
+            "count": {"type": "integer", "minimum": 1},
+            "names": {"type": "array", "items": {"type": "string"}},
+            "id": {"type": "string", "pattern": "^[a-z]+$"},
+        }));
+        let cases = [
+            (json!({}), "'host' is a required property"),
+            (
+                json!({"host": "a", "command": "explode"}),
+                "'explode' is not one of ['status', 'on', 'off']",
+            ),
+            (
+                json!({"host": "a", "nosuch": "1"}),
+                "Additional properties are not allowed ('nosuch' was unexpected)",
+            ),
+            (
+                json!({"host": "a", "x": 1, "y": 1}),
+                "Additional properties are not allowed ('x', 'y' were unexpected)",
+            ),
+            (json!({"host": 1}), "1 is not of type 'string'"),
+            (json!({"host": null}), "None is not of type 'string'"),
+            (json!({"host": "a", "count": "1"}), "'1' is not of type 'integer'"),
+            (
+                json!({"host": "a", "count": 0}),
+                "0 is less than the minimum of 1",
+            ),
+            (
+                json!({"host": "a", "names": ["b", 1]}),
+                "1 is not of type 'string'",
+            ),
+            (json!({"host": "a", "id": "A"}), "'A' does not match '^[a-z]+$'"),
+        ];
+        for (value, message) in cases {
+            assert_eq!(
+                check_properties(&schema, false, &object(value.clone()))
+                    .unwrap_err()
+                    .message,
+                message,
+                "{value}"
+            );
+        }
+        for good in [
+            json!({"host": "a"}),
+            json!({"host": "a", "command": null, "count": 3, "names": []}),
+        ] {
+            assert_eq!(check_properties(&schema, false, &object(good)), Ok(()));
+        }
+    }
+}
