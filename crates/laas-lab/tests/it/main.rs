@@ -8,4 +8,6 @@ mod dashboard_people;
 mod dashboard_replay;
 mod dashboard_world;
 mod fog;
+mod machine;
 mod nxos;
+mod slapd;
