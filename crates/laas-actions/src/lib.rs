@@ -1,5 +1,6 @@
 //! One module per action; `src/bin/<action>.rs` is one line each.
 
+mod bmcs;
 mod hosts;
 mod messages;
 pub mod posting;
@@ -18,13 +19,17 @@ macro_rules! actions {
 
 // One line each, in alphabetical order.
 actions! {
+    bmc_user,
     copy_keys,
     fog_image,
     host_network,
+    ipmi_boot_device,
+    ipmi_power,
     plan_job,
     report_failure,
     set_hostname,
     task_status,
+    vpn_user,
     wait_for_host,
 }
 

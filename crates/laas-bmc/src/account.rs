@@ -11,6 +11,8 @@ pub const TENANT: Privilege = Privilege::Operator;
 pub struct Wish<'a> {
     /// The tenants' account.
     pub user: &'a str,
+    /// What it was called when it was last given out, if that was another name.
+    pub last: Option<&'a str>,
     /// The account that the lab itself uses.
     pub lab_user: &'a str,
     /// The slot that the inventory sets aside for tenants.
@@ -20,7 +22,7 @@ pub struct Wish<'a> {
 /// The slot for the tenants' account: the configured one, else the one that has its name, else a free one.
 ///
 /// # Errors
-/// The slot or the name is the lab's own, another slot has the name already, or none is free.
+/// The slot or the name is the lab's own, another slot has it already, or none is free.
 pub fn slot(users: &[User], wish: &Wish<'_>, address: &str) -> Result<u8, BmcError> {
     let refuse = |slot, what| {
         Err(BmcError::Slot {
@@ -30,11 +32,12 @@ pub fn slot(users: &[User], wish: &Wish<'_>, address: &str) -> Result<u8, BmcErr
             what,
         })
     };
-    let named = users.iter().find(|u| u.name == wish.user);
+    let called = |name: &str| users.iter().find(|u| u.name == name);
+    let named = called(wish.user).or_else(|| called(wish.last?));
     let slot = match (wish.configured, named) {
         // The BMC would let the first one log in, whose password nobody knows or the last tenant does.
         (Some(slot), Some(other)) if other.slot != slot => {
-            return refuse(other.slot, "another account of this name");
+            return refuse(other.slot, "another account of tenants");
         }
         (Some(slot), _) => slot,
         (None, Some(user)) => user.slot,
@@ -98,15 +101,18 @@ mod tests {
     fn a_slot_is_never_the_labs_own() {
         let usual = [(1, ""), (2, "ADMIN"), (3, "backup"), (4, ""), (5, "")];
         let again = [(1, ""), (2, "ADMIN"), (3, ""), (4, "opnfv")];
+        let renamed = [(1, ""), (2, "ADMIN"), (3, ""), (4, "renamed")];
         let twins = [(1, ""), (2, "opnfv"), (3, "opnfv")];
         let full = [(1, ""), (2, "ADMIN"), (3, "backup")];
-        for (present, user, configured, slot_or_word) in [
+        for (present, user, configured, expected) in [
             (&usual[..], "opnfv", None, Ok(4)),
             (&usual, "opnfv", Some(5), Ok(5)),
             (&usual, "opnfv", Some(3), Ok(3)),
             (&again, "opnfv", None, Ok(4)),
             (&again, "opnfv", Some(4), Ok(4)),
             (&again, "opnfv", Some(3), Err("another account")),
+            (&renamed, "opnfv", None, Ok(4)),
+            (&renamed, "opnfv", Some(3), Err("another account")),
             (&twins, "opnfv", Some(3), Err("another account")),
             (&usual, "opnfv", Some(2), Err("the lab's own")),
             (&usual, "opnfv", Some(1), Err("the lab's own")),
@@ -118,11 +124,12 @@ mod tests {
         ] {
             let wish = Wish {
                 user,
+                last: Some("renamed"),
                 lab_user: "ADMIN",
                 configured,
             };
             let found = slot(&users(present), &wish, "bmc");
-            match (found, slot_or_word) {
+            match (found, expected) {
                 (Ok(found), Ok(slot)) => assert_eq!(found, slot, "{present:?} {user} {configured:?}"),
                 (Err(error), Err(word)) => assert!(error.to_string().contains(word), "{error} / {word}"),
                 other => panic!("{other:?} for {present:?} {user} {configured:?}"),

@@ -170,6 +170,7 @@ fn a_tenants_account_opens_with_its_new_password_only() {
     assert_eq!(bmc.mac().unwrap().as_str(), "02:00:00:00:00:10");
     let wish = account::Wish {
         user: "opnfv",
+        last: None,
         lab_user: ADMIN,
         configured: None,
     };

@@ -1,0 +1,224 @@
+//! Gives a host's tenant an account on its BMC, and tells the dashboard.
+
+use crate::{bmcs, posting};
+use laas_bmc::account::{self, TENANT, Wish};
+use laas_bmc::{Bmc, BmcError, Login, Privilege};
+use laas_core::action::{Action, Context};
+use laas_core::failure::Context as _;
+use laas_core::names::AccountName;
+use laas_core::{Failure, HostName, Kind, Mac, Secret, inventory};
+use laas_dashboard::BmcAccess;
+use serde::{Deserialize, Serialize};
+use std::net::{IpAddr, Ipv4Addr, ToSocketAddrs};
+
+/// As many as IPMI 1.5 stores, and every BMC takes.
+const PASSWORD_LENGTH: usize = 16;
+
+#[derive(clap::Args)]
+#[command(rename_all = "snake_case")]
+pub struct Args {
+    /// The host's name in the inventory, e.g. pod1.
+    #[arg(long, value_name = "HOST")]
+    host: HostName,
+    /// The piece of work that this is for; another one means another tenant and gets another password,
+    /// e.g. aebe085c-2b8c-4dfc-a4fc-bb2fa5bb41da:0123456789abcdef:0.
+    #[arg(long, value_name = "REQUEST")]
+    request: String,
+    /// The account's name, e.g. opnfv.
+    #[arg(long, value_name = "NAME", default_value = "opnfv")]
+    user: AccountName,
+    /// Show what would change and change nothing.
+    #[arg(long = "dry_run")]
+    dry_run: bool,
+}
+
+#[derive(Serialize)]
+pub struct Output {
+    changed: bool,
+    host: HostName,
+    user: AccountName,
+    /// What the account may do; `ipmitool` must be told so (`-L OPERATOR`).
+    privilege: Privilege,
+    address: Ipv4Addr,
+    mac: Mac,
+    slot: u8,
+}
+
+/// The value of the (encrypted) key `bmc_user_<host>`. It is written before the BMC is told, so that a password
+/// that is on a BMC is always known here.
+#[derive(Clone, Deserialize)]
+struct Record {
+    user: String,
+    password: Secret,
+    slot: u8,
+    request: String,
+    /// Whether the dashboard has it too.
+    #[serde(default)]
+    posted: bool,
+}
+
+impl Action for Args {
+    const NAME: &'static str = "bmc_user";
+    const ABOUT: &'static str = "Give a host's tenant an account on its BMC with a password of its own, prove it, and tell the dashboard";
+    type Output = Output;
+
+    fn run(self, context: &Context) -> Result<Output, Failure> {
+        // What is wrong with the configuration is said before anything is touched.
+        let dashboard = posting::connect(context)?;
+        let held = bmcs::hold(context, &self.host)?;
+        let bmc = held.bmc.as_ref();
+        let address = address(&held.entry).at_peer(bmcs::PEER).of_host(&self.host)?;
+        let mac = match &held.entry.mac {
+            Some(mac) => mac.clone(),
+            None => bmc.mac().at_peer(bmcs::PEER).of_host(&self.host)?,
+        };
+
+        let stored = Record::load(context, &self.host)?;
+        let stands = match &stored {
+            Some(record) if record.request == self.request && record.user == self.user.as_str() => {
+                opens(bmc, record).at_peer(bmcs::PEER).of_host(&self.host)?
+            }
+            _ => false,
+        };
+        let mut changed = false;
+        let mut record = match stored {
+            Some(record) if stands => record,
+            stored => {
+                changed = true;
+                let record = self
+                    .next(bmc, &held.entry, stored)
+                    .at_peer(bmcs::PEER)
+                    .of_host(&self.host)?;
+                if !self.dry_run {
+                    record.store(context, &self.host)?;
+                    let login = record.login();
+                    account::establish(bmc, record.slot, &login)
+                        .at_peer(bmcs::PEER)
+                        .of_host(&self.host)?;
+                }
+                record
+            }
+        };
+        if !record.posted {
+            changed = true;
+            if !self.dry_run {
+                let access = BmcAccess {
+                    address,
+                    mac: mac.clone(),
+                    user: record.user.clone(),
+                    password: record.password.clone(),
+                };
+                dashboard
+                    .post_bmc(&self.host, &access)
+                    .at_peer("dashboard")
+                    .of_host(&self.host)?;
+                record.posted = true;
+                record.store(context, &self.host)?;
+            }
+        }
+        Ok(Output {
+            changed,
+            host: self.host,
+            user: self.user,
+            privilege: TENANT,
+            address,
+            mac,
+            slot: record.slot,
+        })
+    }
+}
+
+impl Args {
+    /// The account as it shall be: with the stored password if it is this request's and the BMC does not have it
+    /// (yet, or any more), else with a new one.
+    fn next(&self, bmc: &dyn Bmc, entry: &inventory::Bmc, stored: Option<Record>) -> Result<Record, Failure> {
+        let wish = Wish {
+            user: self.user.as_str(),
+            last: stored.as_ref().map(|r| r.user.as_str()),
+            lab_user: &entry.user,
+            configured: entry.user_slot,
+        };
+        let slot = account::slot(&bmc.users()?, &wish, bmc.address())?;
+        let ours = stored.filter(|r| r.request == self.request);
+        let password = match ours {
+            Some(record) => record.password,
+            None => Secret::random(PASSWORD_LENGTH)
+                .map_err(|e| Failure::input(format!("the operating system gives no random numbers: {e}")))?,
+        };
+        Ok(Record {
+            user: self.user.to_string(),
+            password,
+            slot,
+            request: self.request.clone(),
+            posted: false,
+        })
+    }
+}
+
+impl Record {
+    fn login(&self) -> Login {
+        Login {
+            user: self.user.clone(),
+            password: self.password.clone(),
+        }
+    }
+
+    /// One that can't be read counts as none: the account is made anew.
+    fn load(context: &Context, host: &HostName) -> Result<Option<Self>, Failure> {
+        let value = context
+            .datastore()?
+            .get(&key(host))
+            .at_peer("datastore")
+            .of_host(host)?;
+        Ok(value.and_then(|v| serde_json::from_str(v.expose()).ok()))
+    }
+
+    fn store(&self, context: &Context, host: &HostName) -> Result<(), Failure> {
+        let value = serde_json::json!({
+            "user": self.user,
+            "password": self.password.expose(),
+            "slot": self.slot,
+            "request": self.request,
+            "posted": self.posted,
+        });
+        let value = Secret::new(value.to_string());
+        context
+            .datastore()?
+            .put_secret(&key(host), &value)
+            .at_peer("datastore")
+            .of_host(host)
+    }
+}
+
+fn key(host: &HostName) -> String {
+    format!("bmc_user_{host}")
+}
+
+/// Whether the tenant can log in as the record says.
+fn opens(bmc: &dyn Bmc, record: &Record) -> Result<bool, Failure> {
+    match bmc.prove(&record.login(), TENANT) {
+        Ok(()) => Ok(true),
+        Err(BmcError::Login { .. } | BmcError::Refused { .. }) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The dashboard stores nothing but an IPv4 address.
+fn address(entry: &inventory::Bmc) -> Result<Ipv4Addr, Failure> {
+    let name = entry.address.as_str();
+    let found = (name, 0).to_socket_addrs().map_err(|e| {
+        Failure::new(
+            Kind::Unreachable,
+            format!("can't resolve the BMC's address `{name}`: {e}"),
+        )
+    })?;
+    let v4 = found.map(|a| a.ip()).find_map(|ip| match ip {
+        IpAddr::V4(ip) => Some(ip),
+        IpAddr::V6(_) => None,
+    });
+    v4.ok_or_else(|| {
+        Failure::input(format!(
+            "the BMC's address `{name}` is no IPv4 address, and the dashboard stores no other"
+        ))
+    })
+}
