@@ -19,7 +19,7 @@ const INVALID_CREDENTIALS: u32 = 49;
 const ENTRY_ALREADY_EXISTS: u32 = 68;
 
 /// One directory, as the pack's configuration describes it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Directory {
     server: Server,
     bind_dn: String,

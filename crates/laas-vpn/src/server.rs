@@ -17,7 +17,7 @@ use std::time::Duration;
 const LDAP_PORT: u16 = 389;
 const LDAPS_PORT: u16 = 636;
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Server {
     /// `host:port`
     address: String,
