@@ -23,6 +23,9 @@ const INIT: &str = include_str!("tools/init");
 const SYSTEMCTL: &str = include_str!("tools/systemctl");
 const HOSTNAMECTL: &str = include_str!("tools/hostnamectl");
 
+/// What `netplan apply` asks to rename cards, which the lab does by itself.
+const UDEVADM: &str = "#!/bin/sh\nexit 0\n";
+
 /// Where the host's sshd answers those whom it shall not know.
 pub const STRANGERS_PORT: u16 = 2222;
 
@@ -254,9 +257,11 @@ fn end(status: ExitStatus) -> End {
 fn prepare(root: &Path, channel: &Path) -> io::Result<()> {
     match fs::remove_dir_all(channel) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => fs::create_dir_all(channel)?,
+        _ => fs::create_dir_all(channel.join("sbin"))?,
     }
     for (name, text) in [
+        ("sbin/networkctl", SYSTEMCTL),
+        ("sbin/udevadm", UDEVADM),
         ("init", INIT),
         ("systemctl", SYSTEMCTL),
         ("hostnamectl", HOSTNAMECTL),
@@ -302,6 +307,11 @@ fn launch(root: &Path, channel: PathBuf) -> io::Result<Sandbox> {
         if Path::new(&path).exists() {
             command.arg("--ro-bind").arg(channel.join(tool)).arg(path);
         }
+    }
+    // Not all of these exist on every machine; programs find them first here.
+    if Path::new("/usr/local/sbin").is_dir() {
+        let sbin = channel.join("sbin");
+        command.arg("--ro-bind").arg(sbin).arg("/usr/local/sbin");
     }
     command
         .args(["--unshare-uts", "--unshare-pid", "--unshare-net", "--unshare-ipc"])
