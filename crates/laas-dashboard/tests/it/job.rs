@@ -1,0 +1,117 @@
+//! The dialects and the shapes that nobody expects.
+
+use laas_core::ledger;
+use laas_dashboard::{Job, Task, Work, digest};
+use serde_json::{Value, json};
+
+const ID: &str = "aebe085c-2b8c-4dfc-a4fc-bb2fa5bb41da";
+
+fn work(kind: &str, delta: Value) -> Work {
+    Task::new(ID.parse().unwrap(), kind, delta).work
+}
+
+#[test]
+fn both_dialects_say_the_same() {
+    let of_2019 = json!({"id": "pod1", "lab_token": "null", "image": 17, "hostname": "jump", "power": "on", "ipmi_create": true});
+    let of_2022 = json!({"id": "pod1", "image": "17", "hostname": "jump", "power": "on", "ipmi_create": "True", "new": []});
+    assert_eq!(work("hardware", of_2019), work("hardware", of_2022));
+    let off_2019 = json!({"id": "pod1", "lab_token": "null", "power": "off"});
+    let off_2022 = json!({"id": "pod1", "lab_token": "", "image": "18", "hostname": "other", "power": "off", "ipmi_create": "False"});
+    let off = work("hardware", off_2019);
+    assert!(matches!(off, Work::Hardware { power: false, .. }));
+    assert_eq!(off, work("hardware", off_2022));
+    let vlan = |id: Value, tagged: Value| {
+        let ports = json!({"02-00-00-00-AA-01": [{"vlan_id": id, "tagged": tagged}]});
+        work("network", json!({"pod1": ports, "lab_token": "null"}))
+    };
+    let network = vlan(json!(11), json!(false));
+    assert!(matches!(network, Work::Network { .. }), "{network:?}");
+    assert_eq!(network, vlan(json!("11"), json!("False")));
+}
+
+#[test]
+fn the_labs_own_token_makes_no_other_work() {
+    let delta = |token: Value| json!({"access_type": "vpn", "user": 3, "revoke": false, "lab_token": token});
+    let without = json!({"user": 3, "revoke": false, "access_type": "vpn"});
+    for token in [json!("null"), json!(""), json!("kati4"), json!(null)] {
+        assert_eq!(digest(&delta(token)), digest(&without));
+    }
+    assert_eq!(digest(&without), ledger::digest(&without));
+    let revoked = json!({"user": 3, "revoke": true, "access_type": "vpn"});
+    assert_ne!(digest(&without), digest(&revoked));
+}
+
+#[test]
+fn what_cannot_be_done_is_kept_with_its_reason() {
+    let on = |key: &str, value: Value| {
+        let mut delta = json!({"id": "pod1", "image": 17, "hostname": "jump", "power": "on"});
+        delta[key] = value;
+        delta
+    };
+    let port = |vlans: Value| json!({"pod1": {"02:00:00:00:01:01": vlans}});
+    let ssh = |context: Value| json!({"access_type": "ssh", "user": 3, "revoke": false, "context": context});
+    for (kind, delta, said) in [
+        ("hardware", json!("pod1"), "no object"),
+        ("hardware", json!({"image": 17, "power": "on"}), "`id` is missing"),
+        ("hardware", on("id", json!("pod1;reboot")), "is not a host name"),
+        ("hardware", on("power", json!("maybe")), "`power`"),
+        ("hardware", on("image", json!(-1)), "`image`"),
+        ("hardware", on("image", json!("ubuntu2004")), "`image`"),
+        ("hardware", on("hostname", json!("$(reboot)")), "`hostname`"),
+        ("network", json!({"lab_token": "null"}), "exactly one host"),
+        ("network", json!({"pod1": {}, "pod2": {}}), "exactly one host"),
+        ("network", json!({"pod1": {"eth0": []}}), "is not a MAC"),
+        ("network", port(json!("11")), "no list"),
+        (
+            "network",
+            port(json!([{"vlan_id": 4095, "tagged": true}])),
+            "is not a VLAN id",
+        ),
+        ("network", port(json!([{"vlan_id": 11}])), "`tagged`"),
+        (
+            "network",
+            json!({"pod1": {"02:00:00:00:aa:01": [], "02:00:00:00:AA:01": []}}),
+            "twice",
+        ),
+        ("access", ssh(json!(null)), "`context`"),
+        ("access", ssh(json!({"key": " \n", "hosts": []})), "key is empty"),
+        (
+            "access",
+            ssh(json!({"key": "ssh-ed25519 AAAA", "hosts": ["a b"]})),
+            "is not a host name",
+        ),
+        ("access", json!({"access_type": "vpn"}), "`user`"),
+        ("snapshot", json!({"dashboard_id": 5}), "`host` is missing"),
+    ] {
+        match work(kind, delta.clone()) {
+            Work::Malformed { kind: shown, why } => {
+                assert_eq!(shown, kind);
+                assert!(why.contains(said), "{delta}: {why}");
+            }
+            other => panic!("{delta}: {other:?}"),
+        }
+    }
+    for (kind, delta) in [
+        ("active users task", json!({})),
+        ("access", json!({"access_type": "sauna"})),
+    ] {
+        assert!(matches!(work(kind, delta), Work::Unknown { .. }), "{kind}");
+    }
+}
+
+#[test]
+fn a_bad_job_does_not_hide_the_others() {
+    let good =
+        json!({"id": 7, "payload": {"access": {ID: {"access_type": "vpn", "user": 3, "revoke": false}}}});
+    let list = [
+        json!(null),
+        json!({"payload": {}}),
+        json!({"id": "7", "payload": {}}),
+        json!({"id": 5, "payload": null}),
+        json!({"id": 6, "payload": {"hardware": [], "network": {"not-a-uuid": {}}}}),
+        good,
+    ];
+    let jobs = Job::read_list(&list);
+    let read: Vec<_> = jobs.iter().map(|job| (job.id, job.tasks.len())).collect();
+    assert_eq!(read, [(6, 0), (7, 1)]);
+}
