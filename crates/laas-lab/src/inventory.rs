@@ -1,7 +1,29 @@
-//! What the lab consists of, and the same told to the pack: `hosts.json`,
-//! secret keys and configuration.
+//! What the lab consists of, and the same told to the pack: keys of the
+//! datastore and the configuration.
 
-use crate::cabling::{Socket, switch_address};
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+
+use serde_json::{Map, Value, json};
+
+use crate::cabling::{MANAGEMENT_VLAN, Socket, bmc_address, host_address, switch_address};
+use crate::slapd::{ADMIN, SUFFIX};
+use crate::stack::Key;
+
+/// The name of the lab in the dashboard.
+pub const LAB_NAME: &str = "UNH_IOL";
+/// The administrator of every BMC.
+pub const BMC_USER: &str = "ADMIN";
+/// The account of the switch.
+pub const SWITCH_USER: &str = "admin";
+
+/// Where a port's native VLAN goes that carries nothing.
+const PARKING_VLAN: u16 = 999;
+/// Tenant VLANs on which the pack may look for a host.
+const PUBLIC_VLANS: [u16; 3] = [11, 12, 13];
+
+const CARDS_PER_HOST: u8 = 3;
 
 /// A network card.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,23 +52,176 @@ pub struct HostSpec {
 impl HostSpec {
     /// The host with this number, three cards on the first switch.
     pub fn numbered(number: u8) -> Self {
-        let cards = 3;
         let nic = |card: u8| Nic {
             mac: format!("02:00:00:00:{number:02x}:{card:02x}"),
-            bus: format!("0000:{:02x}:00.0", card),
+            bus: format!("0000:{card:02x}:00.0"),
             name: format!("eno{card}"),
             socket: Socket {
                 switch: switch_address(1),
-                port: format!(
-                    "Ethernet1/{}",
-                    u16::from(number - 1) * u16::from(cards) + u16::from(card)
-                ),
+                port: format!("Ethernet1/{}", ports_of(number - 1) + u16::from(card)),
             },
         };
         Self {
             number,
             name: format!("pod{number}"),
-            nics: (1..=cards).map(nic).collect(),
+            nics: (1..=CARDS_PER_HOST).map(nic).collect(),
         }
+    }
+
+    /// The addresses that the host has on the VLANs the pack looks at.
+    fn addresses(&self) -> BTreeMap<String, Ipv4Addr> {
+        let vlans = [MANAGEMENT_VLAN].into_iter().chain(PUBLIC_VLANS);
+        vlans
+            .map(|vlan| (vlan.to_string(), host_address(vlan, self.number)))
+            .collect()
+    }
+
+    fn key(&self, bmc_port: u16) -> Key {
+        let interface = |nic: &Nic| {
+            let text = json!({
+                "mac": nic.mac, "bus": nic.bus, "switch": nic.socket.switch, "port": nic.socket.port,
+                "name": nic.name,
+            });
+            (nic.mac.clone(), text)
+        };
+        let value = json!({
+            "dashboard_id": self.number,
+            "fog_name": self.name,
+            "hostname": host_address(MANAGEMENT_VLAN, self.number),
+            "ubuntu_image": 17,
+            "centos_image": 22,
+            "suse_image": 21,
+            "interfaces": self.nics.iter().map(interface).collect::<Map<_, _>>(),
+            "addresses": self.addresses(),
+            "bmc": {
+                "driver": "ipmi", "address": bmc_address(self.number), "port": bmc_port,
+                "user": BMC_USER, "cipher": 3, "password_key": bmc_password_key(&self.name),
+                "mac": format!("02:00:00:00:{:02x}:b0", self.number),
+            },
+        });
+        public(&self.name, &value)
+    }
+}
+
+/// How many switch ports so many hosts take.
+pub fn ports_of(hosts: u8) -> u16 {
+    u16::from(hosts) * u16::from(CARDS_PER_HOST)
+}
+
+/// Where the lab's parts are and what opens them.
+#[derive(Debug, Clone)]
+pub struct Access {
+    /// The dashboard's root.
+    pub dashboard: String,
+    /// The lab's token in the dashboard.
+    pub lab_token: String,
+    /// FOG's web root.
+    pub fog: String,
+    /// FOG's tokens as its pages show them: the global one and the user's.
+    pub fog_tokens: [String; 2],
+    /// The switch's API.
+    pub switch: String,
+    /// The password of [`SWITCH_USER`].
+    pub switch_password: String,
+    /// The directory over TLS.
+    pub ldaps: String,
+    /// The directory with StartTLS.
+    pub ldap: String,
+    /// The authority that signed the directory's certificate.
+    pub ca: PathBuf,
+    /// The password of the directory's administrator.
+    pub ldap_password: String,
+    /// The chat bot.
+    pub bot: String,
+    /// The port of SSH on every host.
+    pub ssh_port: u16,
+    /// The key that every image lets in as root.
+    pub ssh_key: PathBuf,
+    /// The port of every BMC.
+    pub bmc_port: u16,
+    /// The password of [`BMC_USER`], by host.
+    pub bmc_passwords: BTreeMap<String, String>,
+}
+
+impl Access {
+    /// Every key that the pack looks for in the datastore.
+    pub fn keys(&self, hosts: &[HostSpec]) -> Vec<Key> {
+        let names: Vec<&str> = hosts.iter().map(|host| host.name.as_str()).collect();
+        let switch = json!({
+            "driver": "nxos", "url": self.switch, "user": SWITCH_USER, "password": self.switch_password,
+        });
+        let mut keys: Vec<Key> = hosts.iter().map(|host| host.key(self.bmc_port)).collect();
+        keys.push(public("hosts", &json!(names)));
+        keys.push(secret(
+            &format!("switch_{}", switch_address(1)),
+            &switch.to_string(),
+        ));
+        keys.push(secret("lab_auth_token", &self.lab_token));
+        let passwords = self.bmc_passwords.iter();
+        keys.extend(passwords.map(|(host, password)| secret(&bmc_password_key(host), password)));
+        keys
+    }
+
+    /// The pack's configuration; `timing` is that of the pace.
+    pub fn config(&self, timing: &Value) -> Value {
+        let [fog_api, fog_user] = &self.fog_tokens;
+        json!({
+            "fog": {"address": self.fog, "api_key": fog_api, "user_key": fog_user},
+            "vpn": {
+                "server": self.ldaps,
+                "authentication": {"user": ADMIN, "pass": self.ldap_password},
+                "directory": {"root": SUFFIX, "user": "ou=People"},
+                "user": {"objects": ["top", "inetOrgPerson"]},
+                "tls": {"ca": self.ca},
+            },
+            "dashboard": {"address": self.dashboard, "lab_name": LAB_NAME, "poll_ms": timing["poll_ms"]},
+            "bot": {"address": self.bot, "endpoints": {"failure": "notify"}},
+            "ssh": {"user": "root", "key_file": self.ssh_key, "port": self.ssh_port},
+            "access": {"user": "opnfv"},
+            "networks": {
+                "management": MANAGEMENT_VLAN, "parking": PARKING_VLAN, "tenant": "11-13,100-199",
+                "public": PUBLIC_VLANS,
+            },
+            "timing": timing,
+        })
+    }
+
+    /// What may be shown to anybody: addresses and files, no secret.
+    pub fn endpoints(&self) -> Value {
+        json!({
+            "dashboard": self.dashboard, "lab_name": LAB_NAME, "fog": self.fog, "switch": self.switch,
+            "ldap": self.ldap, "ldaps": self.ldaps, "bot": self.bot, "ssh_port": self.ssh_port,
+            "bmc_port": self.bmc_port,
+        })
+    }
+}
+
+/// Keys in the format of `hosts.json`.
+pub fn key_file<'a>(keys: impl IntoIterator<Item = &'a Key>) -> String {
+    let entry = |key: &Key| match key.secret {
+        true => json!({"name": key.name, "value": key.value, "secret": true}),
+        false => json!({"name": key.name, "value": key.value}),
+    };
+    let entries: Value = keys.into_iter().map(entry).collect();
+    format!("{entries:#}\n")
+}
+
+fn bmc_password_key(host: &str) -> String {
+    format!("bmc_admin_{host}")
+}
+
+fn public(name: &str, value: &Value) -> Key {
+    Key {
+        name: name.into(),
+        value: value.to_string(),
+        secret: false,
+    }
+}
+
+fn secret(name: &str, value: &str) -> Key {
+    Key {
+        name: name.into(),
+        value: value.into(),
+        secret: true,
     }
 }

@@ -6,12 +6,15 @@
 //! shared with the clients, so that a mistake in one cannot cancel out in the
 //! other.
 
+pub mod bot;
 pub mod cabling;
+pub mod control;
 pub mod dashboard;
 pub mod faults;
 pub mod fog;
 pub mod http;
 pub mod inventory;
+pub mod lab;
 pub mod machine;
 pub mod nxos;
 pub mod pace;
