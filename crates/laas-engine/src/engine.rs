@@ -1,18 +1,32 @@
 //! The engine: takes requests, runs what is due, remembers everything, and after a crash goes on.
+//!
+//! Whatever changes an execution is one [`turn::Turn`]: one transaction with everything that follows from the change,
+//! down to the requests of a workflow's next steps. What has to happen outside (start a process, stop one, tell who
+//! waits) is gathered in the turn and done after the commit. So a death at any moment leaves a state from which
+//! [`Engine::open`] goes on.
 
+mod dispatch;
 pub mod params;
 pub mod rules;
+mod run;
+mod turn;
 
+use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use serde_json::Value;
-use tokio::sync::broadcast;
+use serde_json::{Value, json};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast, mpsc, oneshot};
 
+use crate::jinja::Datastore;
 use crate::model::*;
+use crate::orquesta::spec::Spec;
+use crate::orquesta::state::Phase;
 use crate::pack::Packs;
-use crate::store::{Store, StoreError};
+use crate::store::{Durability, Store, StoreError, StoredExecution};
+use turn::{Effects, Origin, Turn};
 
 /// How secret keys become ciphertext and back.
 pub trait Cipher: Send + Sync {
@@ -84,26 +98,86 @@ struct Inner {
     options: Options,
     packs: Packs,
     store: Store,
+    datastore: Arc<dyn Datastore>,
     changes: broadcast::Sender<Change>,
+    /// Executions that may start now.
+    queue: mpsc::UnboundedSender<Start>,
+    slots: Arc<Semaphore>,
+    /// By action, for those with a policy of concurrency.
+    limits: HashMap<String, Arc<Semaphore>>,
+    /// Places under a policy that workflows hold until they end.
+    held: Mutex<HashMap<String, OwnedSemaphorePermit>>,
+    /// Tells a running process to stop.
+    running: Mutex<HashMap<String, oneshot::Sender<()>>>,
+    /// Definitions by digest.
+    specs: Mutex<HashMap<String, Arc<Spec>>>,
+    closing: AtomicBool,
+}
+
+/// An execution that is to start.
+#[derive(Debug, Clone)]
+struct Start {
+    id: String,
+    action: String,
+    is_workflow: bool,
+    not_before: Option<Timestamp>,
+}
+
+impl Start {
+    fn of(stored: &StoredExecution) -> Start {
+        Start {
+            id: stored.execution.id.clone(),
+            action: stored.execution.action.clone(),
+            is_workflow: stored.execution.is_workflow,
+            not_before: stored.not_before,
+        }
+    }
 }
 
 impl Engine {
     /// Loads the packs, opens the database and takes up what an earlier process left unfinished.
     /// Must be called within a tokio runtime.
     pub async fn open(options: Options) -> Result<Engine, OpenError> {
-        let store = Store::open(&options.database).map_err(|source| OpenError::Store {
+        let packs = Packs::load(&options.pack_dirs, &options.config_dir).map_err(OpenError::Packs)?;
+        let failed = |source| OpenError::Store {
             path: options.database.clone(),
             source,
-        })?;
-        let inner = Inner {
-            options,
-            packs: Packs::default(),
-            store,
-            changes: broadcast::Sender::new(1024),
         };
-        Ok(Engine {
-            inner: Arc::new(inner),
-        })
+        let store = Store::open(&options.database).map_err(failed)?;
+        let (queue, starts) = mpsc::unbounded_channel();
+        let datastore = Arc::new(StoredKeys {
+            store: store.clone(),
+            cipher: options.cipher.clone(),
+        });
+        let policies = packs.policies.values().filter(|policy| policy.enabled);
+        let limits = policies.map(|policy| {
+            let threshold = policy.parameters["threshold"].as_u64().unwrap_or(1) as usize;
+            (policy.resource_ref.clone(), Arc::new(Semaphore::new(threshold)))
+        });
+        let workflows = packs
+            .actions
+            .values()
+            .filter_map(|action| action.workflow.as_ref());
+        let specs = workflows
+            .map(|workflow| (workflow.digest.clone(), workflow.spec.clone()))
+            .collect();
+        let inner = Arc::new(Inner {
+            slots: Arc::new(Semaphore::new(options.max_processes.max(1))),
+            limits: limits.collect(),
+            packs,
+            store,
+            datastore,
+            changes: broadcast::Sender::new(4096),
+            queue,
+            held: Mutex::default(),
+            running: Mutex::default(),
+            specs: Mutex::new(specs),
+            closing: AtomicBool::new(false),
+            options: options.clone(),
+        });
+        inner.recover().await.map_err(failed)?;
+        tokio::spawn(run::start_what_is_due(Arc::downgrade(&inner), starts));
+        Ok(Engine { inner })
     }
 
     pub fn options(&self) -> &Options {
@@ -120,38 +194,115 @@ impl Engine {
         &self.inner.store
     }
 
-    /// The pack's configuration as its actions get it: defaults filled in, secrets decrypted. Sensors get it too.
-    pub async fn config(&self, pack: &str) -> Result<Object, RequestError> {
-        Err(RequestError::NotFound(pack.to_string()))
-    }
-
     /// Asks for a run; returns as soon as it is remembered, with status `requested`.
     pub async fn request(&self, new: NewExecution) -> Result<Execution, RequestError> {
-        Err(RequestError::Invalid(new.action))
+        let context = Object::from_iter([("user".to_string(), new.user.as_str().into())]);
+        self.request_in(&new.action, new.parameters, context, new.trace_tag)
+            .await
+    }
+
+    async fn request_in(
+        &self,
+        action: &str,
+        parameters: Object,
+        mut context: Object,
+        trace_tag: Option<String>,
+    ) -> Result<Execution, RequestError> {
+        let known = self.inner.packs.actions.get(action).cloned();
+        let action =
+            known.ok_or_else(|| RequestError::Invalid(format!("Action \"{action}\" cannot be found.")))?;
+        context.insert("pack".into(), action.pack.as_str().into());
+        let live = self
+            .inner
+            .accept(&action, &parameters, &context, Object::new())
+            .map_err(RequestError::Invalid)?;
+        let work = move |turn: &mut Turn<'_>| {
+            let trace = match &trace_tag {
+                Some(tag) => Some(crate::store::trace_of_tag(turn.connection, tag)?),
+                None => None,
+            };
+            let origin = Origin {
+                context,
+                trace,
+                ..Origin::default()
+            };
+            turn.create(&action, live, origin)
+        };
+        Ok(self.inner.turn(work).await?.execution)
     }
 
     /// Asks for one more run of `id`.
     pub async fn rerun(&self, id: &str, rerun: Rerun) -> Result<Execution, RequestError> {
-        let _ = rerun;
-        Err(RequestError::Invalid(id.to_string()))
+        let first = self.inner.known(id).await?;
+        let invalid = |message: &str| Err(RequestError::Invalid(message.into()));
+        if !(rerun.tasks.is_empty() && rerun.reset.is_empty()) && !rerun.parameters.is_empty() {
+            return invalid("Parameters override is not supported when re-running task(s) for a workflow.");
+        }
+        if rerun.reset.iter().any(|task| !rerun.tasks.contains(task)) {
+            return invalid("List of tasks to reset does not match the tasks to rerun.");
+        }
+        if !rerun.tasks.is_empty() && !first.is_workflow {
+            return invalid("Task option is only supported for Orquesta workflows.");
+        }
+        let mut note = json!({"ref": id});
+        if !rerun.tasks.is_empty() {
+            note["tasks"] = rerun.tasks.into();
+        }
+        if !rerun.reset.is_empty() {
+            note["reset"] = rerun.reset.into();
+        }
+        let mut context = Object::from_iter([("re-run".to_string(), note)]);
+        if let Some(trace) = &first.trace {
+            context.insert("trace_context".into(), json!({"id_": trace}));
+        }
+        context.insert("user".into(), rerun.user.into());
+        let mut parameters = first.parameters;
+        parameters.extend(rerun.parameters);
+        self.request_in(&first.action, parameters, context, None).await
     }
 
     /// Stops a run and, for a workflow, everything it has asked for; returns the record, usually `canceling`.
     pub async fn cancel(&self, id: &str, user: &str) -> Result<Execution, RequestError> {
-        let _ = user;
-        Err(RequestError::Invalid(id.to_string()))
+        self.inner.known(id).await?;
+        let (id, user) = (id.to_string(), user.to_string());
+        let canceled = self.inner.turn(move |turn| {
+            turn.cancel(&id, &user)?;
+            turn.load(&id)
+        });
+        Ok(canceled.await?.execution)
     }
 
     /// Lets a workflow start nothing more until it is resumed; what runs goes on.
     pub async fn pause(&self, id: &str, user: &str) -> Result<Execution, RequestError> {
-        let _ = user;
-        Err(RequestError::Invalid(id.to_string()))
+        self.steer(id, user, Phase::Paused).await
     }
 
     /// Lets a paused workflow go on.
     pub async fn resume(&self, id: &str, user: &str) -> Result<Execution, RequestError> {
-        let _ = user;
-        Err(RequestError::Invalid(id.to_string()))
+        self.steer(id, user, Phase::Resuming).await
+    }
+
+    async fn steer(&self, id: &str, user: &str, wanted: Phase) -> Result<Execution, RequestError> {
+        let known = self.inner.known(id).await?;
+        if !known.is_workflow {
+            let message = format!(
+                "Execution of `{}` is no workflow: it can neither be paused nor resumed.",
+                known.action
+            );
+            return Err(RequestError::Invalid(message));
+        }
+        tracing::info!(
+            execution = id,
+            user,
+            wanted = wanted.as_str(),
+            "a workflow is steered"
+        );
+        let id = id.to_string();
+        let steered = self.inner.turn(move |turn| {
+            turn.steer(&id, wanted)?;
+            turn.load(&id)
+        });
+        Ok(steered.await?.execution)
     }
 
     /// Records that `trigger` fired and runs the rules that match; returns the trigger instance.
@@ -161,8 +312,7 @@ impl Engine {
         payload: Value,
         trace_tag: Option<&str>,
     ) -> Result<TriggerInstance, RequestError> {
-        let _ = (payload, trace_tag);
-        Err(RequestError::Invalid(trigger.to_string()))
+        self.inner.dispatch(trigger, payload, trace_tag).await
     }
 
     /// Every change of every execution from now on. A slow reader loses the oldest and is told so.
@@ -172,10 +322,207 @@ impl Engine {
 
     /// Waits until the execution has ended; returns it, or as it is when `patience` is over. `None`: no such execution.
     pub async fn wait(&self, id: &str, patience: Duration) -> Result<Option<Execution>, StoreError> {
-        let _ = patience;
-        self.inner.store.execution(id).await
+        let deadline = tokio::time::Instant::now() + patience;
+        let mut changes = self.changes();
+        loop {
+            let execution = self.inner.store.execution(id).await?;
+            if execution
+                .as_ref()
+                .is_none_or(|execution| execution.status.is_final())
+            {
+                return Ok(execution);
+            }
+            loop {
+                match tokio::time::timeout_at(deadline, changes.recv()).await {
+                    Err(_) => return Ok(execution),
+                    Ok(Ok(change)) if change.execution != id => {}
+                    // Something may have been missed: look again.
+                    Ok(_) => break,
+                }
+            }
+        }
     }
 
     /// Ends every running process and returns when all is recorded; what was running runs again after the next start.
-    pub async fn shutdown(&self) {}
+    pub async fn shutdown(&self) {
+        self.inner.closing.store(true, Ordering::SeqCst);
+        loop {
+            let stops: Vec<oneshot::Sender<()>> =
+                self.inner.running().drain().map(|(_, stop)| stop).collect();
+            for stop in stops {
+                // It may have ended by itself just now.
+                _ = stop.send(());
+            }
+            // All slots are free when nothing runs any more.
+            let all = u32::try_from(self.inner.options.max_processes.max(1)).unwrap_or(u32::MAX);
+            let free = self.inner.slots.acquire_many(all);
+            if tokio::time::timeout(Duration::from_millis(50), free)
+                .await
+                .is_ok()
+            {
+                return;
+            }
+        }
+    }
+}
+
+impl Inner {
+    /// Takes up what an earlier process left.
+    async fn recover(self: &Arc<Self>) -> Result<(), StoreError> {
+        let unfinished = self.store.read(crate::store::unfinished)?;
+        let was_running = |stored: &&StoredExecution| {
+            !stored.execution.is_workflow
+                && matches!(stored.execution.status, Status::Running | Status::Canceling)
+        };
+        let leftovers: Vec<String> = unfinished
+            .iter()
+            .filter(was_running)
+            .map(|stored| stored.execution.id.clone())
+            .collect();
+        if !leftovers.is_empty() {
+            tracing::warn!(
+                executions = leftovers.len(),
+                "takes up what an earlier engine was running"
+            );
+        }
+        tokio::task::spawn_blocking(move || crate::process::kill_leftovers(&leftovers))
+            .await
+            .map_err(|error| StoreError(error.to_string()))?;
+        self.turn(move |turn| {
+            for stored in unfinished {
+                turn.take_up(stored)?;
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    async fn known(&self, id: &str) -> Result<Execution, RequestError> {
+        let found = self.store.execution(id).await?;
+        found.ok_or_else(|| RequestError::NotFound(format!("Unable to identify resource with id \"{id}\".")))
+    }
+
+    /// Renders and checks parameters; the error is the API's.
+    fn accept(
+        &self,
+        action: &crate::pack::Action,
+        given: &Object,
+        context: &Object,
+        more: Object,
+    ) -> Result<params::Live, String> {
+        if !action.enabled {
+            return Err(format!(
+                "Unable to execute. Action \"{}\" is disabled.",
+                action.reference
+            ));
+        }
+        let context = self.params_context(action, context, more)?;
+        let live = params::accept(action, given, &context)?;
+        if action.is_workflow() && !live.deferred.is_empty() {
+            let names = live.deferred.join(", ");
+            return Err(format!(
+                "A workflow may not be given a secret, because it would be stored: {names}"
+            ));
+        }
+        Ok(live)
+    }
+
+    fn params_context(
+        &self,
+        action: &crate::pack::Action,
+        context: &Object,
+        more: Object,
+    ) -> Result<params::Context, String> {
+        let user = context.get("user").and_then(Value::as_str).unwrap_or_default();
+        let config = match self.packs.packs.get(&action.pack) {
+            Some(pack) => crate::pack::config::resolve(pack, user, &self.datastore)?,
+            None => Value::Null,
+        };
+        Ok(params::Context {
+            config,
+            action_context: context.clone(),
+            more,
+            store: self.datastore.clone(),
+        })
+    }
+
+    /// Runs `work` as one transaction and then does what it has led to, whether or not anybody still waits for this.
+    async fn turn<T: Send + 'static>(
+        self: &Arc<Self>,
+        work: impl FnOnce(&mut Turn<'_>) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let (answer, answered) = oneshot::channel();
+        let (inner, after) = (self.clone(), self.clone());
+        self.store.write_then(
+            Durability::Process,
+            move |connection| {
+                let mut turn = Turn {
+                    connection,
+                    inner: &inner,
+                    effects: Effects::default(),
+                };
+                let done = work(&mut turn)?;
+                Ok((done, turn.effects))
+            },
+            move |result| {
+                let result = result.map(|(done, effects)| {
+                    after.apply(effects);
+                    done
+                });
+                _ = answer.send(result);
+            },
+        )?;
+        answered
+            .await
+            .unwrap_or_else(|_| Err(StoreError("it is closed".into())))
+    }
+
+    fn apply(&self, effects: Effects) {
+        for id in effects.ended {
+            self.held().remove(&id);
+        }
+        for id in effects.stop {
+            if let Some(stop) = self.running().remove(&id) {
+                // It may have ended by itself just now.
+                _ = stop.send(());
+            }
+        }
+        for start in effects.start {
+            // Nobody listens when the engine is being closed; the next one takes it up.
+            _ = self.queue.send(start);
+        }
+        for change in effects.changes {
+            // Nobody may be waiting.
+            _ = self.changes.send(change);
+        }
+    }
+
+    fn running(&self) -> MutexGuard<'_, HashMap<String, oneshot::Sender<()>>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn held(&self) -> MutexGuard<'_, HashMap<String, OwnedSemaphorePermit>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The keys of the store as templates see them.
+struct StoredKeys {
+    store: Store,
+    cipher: Arc<dyn Cipher>,
+}
+
+impl Datastore for StoredKeys {
+    fn get(&self, scope: &str, name: &str) -> Result<Option<String>, String> {
+        let found = self
+            .store
+            .read(|connection| crate::store::key(connection, scope, name));
+        found
+            .map(|key| key.map(|key| key.value))
+            .map_err(|error| error.to_string())
+    }
+
+    fn decrypt(&self, cipher: &str) -> Result<String, String> {
+        self.cipher.decrypt(cipher).map_err(|error| error.to_string())
+    }
 }

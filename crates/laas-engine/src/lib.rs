@@ -6,5 +6,6 @@ mod jinja;
 pub mod model;
 pub mod orquesta;
 pub mod pack;
+mod process;
 pub mod python;
 pub mod store;

@@ -28,6 +28,49 @@ pub fn repr(value: &Value) -> String {
     }
 }
 
+/// `pprint.pformat(value, width=72)`, with every line but the first moved right by `indent`.
+pub fn indented(value: &Value, indent: usize) -> String {
+    let line = repr(&sorted(value));
+    let is_short = line.chars().count() + indent <= PPRINT_WIDTH;
+    let parts: Vec<String> = match value {
+        Value::Object(entries) if !is_short => {
+            let mut entries: Vec<_> = entries.iter().collect();
+            entries.sort_by_key(|(key, _)| *key);
+            let part = |(key, item): (&String, &Value)| {
+                let key = format!("{}: ", quoted(key));
+                let below = indent + 1 + key.chars().count();
+                key + &indented(item, below)
+            };
+            entries.into_iter().map(part).collect()
+        }
+        Value::Array(items) if !is_short => items.iter().map(|item| indented(item, indent + 1)).collect(),
+        _ => return line,
+    };
+    let (open, close) = if value.is_object() { ('{', '}') } else { ('[', ']') };
+    format!(
+        "{open}{}{close}",
+        parts.join(&format!(",\n{}", " ".repeat(indent + 1)))
+    )
+}
+
+/// 72 columns, counted without the four that the whole is moved right by.
+const PPRINT_WIDTH: usize = 72 + 4;
+
+fn sorted(value: &Value) -> Value {
+    match value {
+        Value::Object(entries) => {
+            let mut entries: Vec<_> = entries
+                .iter()
+                .map(|(key, item)| (key.clone(), sorted(item)))
+                .collect();
+            entries.sort_by(|a, b| a.0.cmp(&b.0));
+            Value::Object(entries.into_iter().collect())
+        }
+        Value::Array(items) => items.iter().map(sorted).collect(),
+        other => other.clone(),
+    }
+}
+
 /// How `json.dumps` is told to write.
 #[derive(Debug, Clone, Copy)]
 pub struct JsonStyle {

@@ -16,12 +16,12 @@ use std::path::Path;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, params};
 use sha2::{Digest, Sha256};
 use tokio::sync::oneshot;
 
 use crate::model::*;
-pub(crate) use executions::{StoredExecution, WorkflowRecord};
+pub(crate) use executions::{StoredExecution, WorkflowRecord, children, load, unfinished};
 
 /// The store did not answer as it should.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -335,7 +335,7 @@ pub(crate) fn put_token(connection: &Connection, text: &str, token: &Token) -> R
 }
 
 pub(crate) use rows::{
-    add_to_trace, drop_tokens_of, put_enforcement, put_trigger_instance, rule_enabled, trace_of_tag,
+    add_to_trace, drop_tokens_of, key, put_enforcement, put_trigger_instance, rule_enabled, trace_of_tag,
 };
 
 fn closed() -> StoreError {

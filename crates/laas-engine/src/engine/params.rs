@@ -21,7 +21,8 @@ pub struct Context {
     pub config: Value,
     /// `user`, `pack` and the like.
     pub action_context: Object,
-    /// More names, for rules.
+    /// More names, such as `trigger` for a rule.
+    pub more: Object,
     pub store: Arc<dyn Datastore>,
 }
 
@@ -233,13 +234,12 @@ impl Graph {
     }
 
     fn render(&mut self, context: &Context) -> Result<Object, String> {
+        let is_given = |name: &String| GIVEN.contains(&name.as_str()) || context.more.contains_key(name);
         for (_, node) in &self.nodes {
             let Node::Template { needs, .. } = node else {
                 continue;
             };
-            let known = |name: &String| {
-                GIVEN.contains(&name.as_str()) || self.nodes.iter().any(|(known, _)| known == name)
-            };
+            let known = |name: &String| is_given(name) || self.nodes.iter().any(|(known, _)| known == name);
             if let Some(name) = needs.iter().find(|name| !known(name)) {
                 return Err(format!("Dependency unsatisfied in variable \"{name}\""));
             }
@@ -258,6 +258,12 @@ impl Graph {
             (CONFIG.into(), jinja::from_json(&context.config)),
             (jinja::DATASTORE.into(), jinja::datastore_value(&context.store)),
         ];
+        names.extend(
+            context
+                .more
+                .iter()
+                .map(|(name, value)| (name.clone(), jinja::from_json(value))),
+        );
         let mut rendered = Object::new();
         let mut waiting: Vec<&(String, Node)> = self.nodes.iter().collect();
         let mut is_first = true;
@@ -265,7 +271,7 @@ impl Graph {
             let ready = |node: &Node| match node {
                 Node::Value(_) => true,
                 Node::Template { needs, .. } => needs.iter().all(|name| {
-                    if GIVEN.contains(&name.as_str()) {
+                    if is_given(name) {
                         !is_first
                     } else {
                         rendered.contains_key(name)
@@ -394,6 +400,7 @@ mod tests {
         Context {
             config: json!({"fog": {"key": "s3\"cret", "n": 5}}),
             action_context: json!({"user": "me", "pack": "lab"}).as_object().unwrap().clone(),
+            more: Object::new(),
             store: keys(&[("system.plain", "text"), ("system.secret", "[hunter2]")]),
         }
     }

@@ -5,7 +5,7 @@
 use serde_json::Value;
 
 use crate::model::Object;
-use crate::python::repr;
+use crate::python::{indented, repr};
 
 /// The first thing wrong with a value: the words of `jsonschema` and what they are about.
 #[derive(Debug, Clone, PartialEq)]
@@ -17,6 +17,10 @@ pub struct Violation {
     pub schema: Value,
     /// The part of the value that does not meet it.
     pub instance: Value,
+    /// Where that part of the schema is, from the outside in.
+    schema_path: Vec<Value>,
+    /// Where that part of the value is, from the outside in.
+    instance_path: Vec<Value>,
 }
 
 impl Violation {
@@ -26,7 +30,34 @@ impl Violation {
             keyword: keyword.into(),
             schema: Value::Object(schema.clone()),
             instance: instance.clone(),
+            schema_path: Vec::new(),
+            instance_path: Vec::new(),
         }
+    }
+
+    /// All of it, as Python prints the exception.
+    pub fn report(&self) -> String {
+        let index = |path: &[Value]| {
+            path.iter()
+                .map(|step| format!("[{}]", repr(step)))
+                .collect::<String>()
+        };
+        format!(
+            "{}\n\nFailed validating {} in schema{}:\n    {}\n\nOn instance{}:\n    {}",
+            self.message,
+            repr(&self.keyword.as_str().into()),
+            index(&self.schema_path),
+            indented(&self.schema, 4),
+            index(&self.instance_path),
+            indented(&self.instance, 4)
+        )
+    }
+
+    fn below(mut self, schema_steps: &[&str], instance_step: Option<Value>) -> Self {
+        self.schema_path
+            .splice(0..0, schema_steps.iter().map(|step| Value::from(*step)));
+        self.instance_path.splice(0..0, instance_step);
+        self
     }
 }
 
@@ -41,10 +72,15 @@ pub fn check_properties(properties: &Object, more: bool, value: &Object) -> Resu
 }
 
 /// Checks any value against any schema; null passes where the schema has no `required: true`.
+///
+/// What is wrong further outside is reported first, as `jsonschema` does.
 pub fn check(schema: &Object, value: &Value) -> Result<(), Violation> {
-    for (keyword, wanted) in schema {
-        if let Some(message) = violated(keyword, wanted, schema, value)? {
-            return Err(Violation::new(message, keyword, schema, value));
+    let is_nested = |keyword: &str| matches!(keyword, "properties" | "items");
+    for nested in [false, true] {
+        for (keyword, wanted) in schema.iter().filter(|(keyword, _)| is_nested(keyword) == nested) {
+            if let Some(message) = violated(keyword, wanted, schema, value)? {
+                return Err(Violation::new(message, keyword, schema, value));
+            }
         }
     }
     Ok(())
@@ -116,8 +152,8 @@ fn violated(
             _ => None,
         },
         ("items", Value::Object(item_schema)) => {
-            for item in value.as_array().into_iter().flatten() {
-                check(item_schema, item)?;
+            for (at, item) in value.as_array().into_iter().flatten().enumerate() {
+                check(item_schema, item).map_err(|found| found.below(&["items"], Some(at.into())))?;
             }
             None
         }
@@ -137,7 +173,9 @@ fn violated(
         ("additionalProperties", Value::Object(other_schema)) => {
             for (name, item) in value.as_object().into_iter().flatten() {
                 if !is_named(schema, name) {
-                    check(other_schema, item)?;
+                    let step = Some(Value::from(name.as_str()));
+                    check(other_schema, item)
+                        .map_err(|found| found.below(&["additionalProperties"], step))?;
                 }
             }
             None
@@ -165,7 +203,10 @@ fn check_each(properties: &Object, object: &Object) -> Result<(), Violation> {
             }
             None => {}
             Some(Value::Null) if !required => {}
-            Some(value) => check(property, value)?,
+            Some(value) => {
+                let step = Some(Value::from(name.as_str()));
+                check(property, value).map_err(|found| found.below(&["properties", name], step))?;
+            }
         }
     }
     Ok(())
@@ -223,6 +264,28 @@ mod tests {
 
     fn object(value: Value) -> Object {
         value.as_object().unwrap().clone()
+    }
+
+    #[test]
+    fn a_report_is_what_python_prints() {
+        let schema = object(json!({
+            "type": "object",
+            "properties": {"job_id": {"type": "integer", "required": true}},
+            "additionalProperties": false,
+        }));
+        let report = check(&schema, &json!({"job": "x"})).unwrap_err().report();
+        let expected = "Additional properties are not allowed ('job' was unexpected)\n\n\
+            Failed validating 'additionalProperties' in schema:\n    \
+            {'additionalProperties': False,\n     \
+            'properties': {'job_id': {'required': True, 'type': 'integer'}},\n     \
+            'type': 'object'}\n\nOn instance:\n    {'job': 'x'}";
+        assert_eq!(report, expected);
+        let report = check(&schema, &json!({"job_id": "x"})).unwrap_err().report();
+        assert!(
+            report.contains("in schema['properties']['job_id']:\n"),
+            "{report}"
+        );
+        assert!(report.ends_with("On instance['job_id']:\n    'x'"), "{report}");
     }
 
     #[test]

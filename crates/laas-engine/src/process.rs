@@ -1,0 +1,496 @@
+//! One action as a process: the command line and environment StackStorm gives it, its output, its end.
+
+use std::collections::HashMap;
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::process::{Child, Command};
+use tokio::sync::oneshot;
+
+use crate::model::{Object, Status};
+use crate::python::{repr, to_text};
+
+/// How to run an action.
+#[derive(Debug)]
+pub struct Launch {
+    /// The executable.
+    pub path: PathBuf,
+    /// Named arguments in their order.
+    pub arguments: Object,
+    /// Added to the environment of this process.
+    pub environment: HashMap<String, String>,
+    /// `None`: that of this process.
+    pub directory: Option<PathBuf>,
+    pub timeout: Duration,
+    /// Between SIGTERM and SIGKILL.
+    pub grace: Duration,
+}
+
+/// How an action ended.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Outcome {
+    pub status: Status,
+    /// As the execution shows it.
+    pub result: Value,
+}
+
+/// What one stream may bring; a program that writes without end must not take this one with it.
+const MOST_OUTPUT: usize = 8 * 1024 * 1024;
+
+/// Names the execution in the environment of everything an action starts.
+pub const EXECUTION_VARIABLE: &str = "ST2_ACTION_EXECUTION_ID";
+
+/// Runs an action to its end, or stops it when `stop` fires; what was running is gone when this returns.
+pub async fn run(launch: Launch, stop: oneshot::Receiver<()>) -> Outcome {
+    let timeout = launch.timeout;
+    let grace = launch.grace;
+    let mut child = match spawn(&launch).await {
+        Ok(child) => child,
+        Err(error) => return failure(&format!("cannot start `{}`: {error}", launch.path.display())),
+    };
+    // The leader of a new session is that of a process group of the same id.
+    let group = child.id().and_then(|id| i32::try_from(id).ok());
+    let mut out = Captured::default();
+    let mut err = Captured::default();
+    let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+    let mut timed_out = false;
+    let code = {
+        let whole = async {
+            let (code, (), ()) = tokio::join!(child.wait(), out.read(stdout), err.read(stderr));
+            code
+        };
+        tokio::pin!(whole);
+        let ended = tokio::select! {
+            code = &mut whole => Some(code),
+            () = tokio::time::sleep(timeout) => { timed_out = true; None }
+            // A dropped sender means that nobody can stop it any more, not that it should stop.
+            () = stopped(stop) => None,
+        };
+        match ended {
+            Some(code) => code,
+            None => {
+                signal_group(group, libc::SIGTERM);
+                match tokio::time::timeout(grace, &mut whole).await {
+                    Ok(code) => code,
+                    Err(_) => {
+                        signal_group(group, libc::SIGKILL);
+                        // What has left the session may hold the pipes for ever.
+                        tokio::time::timeout(grace.max(Duration::from_secs(1)), &mut whole)
+                            .await
+                            .unwrap_or_else(|_| Err(std::io::Error::other("the process does not end")))
+                    }
+                }
+            }
+        }
+    };
+    // Whatever it left behind in its session after closing its pipes.
+    if timed_out {
+        signal_group(group, libc::SIGKILL);
+    }
+    let code = code.map_or(-1, |status| {
+        status.code().unwrap_or_else(|| -status.signal().unwrap_or(0))
+    });
+    finish(code, timed_out.then_some(timeout), out, err)
+}
+
+async fn stopped(stop: oneshot::Receiver<()>) {
+    if stop.await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}
+
+/// The command line that the shell gets: `X --name=value …`, made executable first where it is not.
+pub fn command_line(path: &Path, arguments: &Object) -> String {
+    use std::os::unix::fs::PermissionsExt;
+    let path_text = quote(&path.to_string_lossy());
+    let is_executable = path
+        .metadata()
+        .is_ok_and(|metadata| metadata.permissions().mode() & 0o111 != 0);
+    // StackStorm calls `chmod` each time; once is enough.
+    let mut line = if is_executable {
+        String::new()
+    } else {
+        format!("chmod +x {path_text} ; ")
+    };
+    line.push_str(&path_text);
+    for (name, value) in arguments {
+        match value {
+            Value::Null | Value::Bool(false) => {}
+            Value::String(text) if text.is_empty() => {}
+            Value::Bool(true) => {
+                line.push_str(" --");
+                line.push_str(name);
+            }
+            other => {
+                line.push(' ');
+                line.push_str(&quote(&format!("--{name}")));
+                line.push('=');
+                line.push_str(&quote(&to_text(other)));
+            }
+        }
+    }
+    line
+}
+
+/// As Python's `shlex.quote`.
+fn quote(text: &str) -> String {
+    let is_safe = |c: char| c.is_ascii_alphanumeric() || "_@%+=:,./-".contains(c);
+    if !text.is_empty() && text.chars().all(is_safe) {
+        return text.to_string();
+    }
+    format!("'{}'", text.replace('\'', "'\"'\"'"))
+}
+
+/// Environment variables from the `env` parameter. StackStorm fails an action whose values are not texts.
+pub fn environment(env: &Value) -> Result<HashMap<String, String>, String> {
+    let mut variables = HashMap::new();
+    for (name, value) in env.as_object().into_iter().flatten() {
+        let Value::String(text) = value else {
+            return Err(format!("the environment variable `{name}` must be a text"));
+        };
+        if name.is_empty() || name.contains(['=', '\0']) || text.contains('\0') {
+            return Err(format!(
+                "the environment variable {} cannot be set",
+                repr(&name.as_str().into())
+            ));
+        }
+        variables.insert(name.clone(), text.clone());
+    }
+    Ok(variables)
+}
+
+type SpawnRequest = (
+    Command,
+    tokio::runtime::Handle,
+    oneshot::Sender<std::io::Result<Child>>,
+);
+
+/// Children die with the *thread* that started them (`PR_SET_PDEATHSIG`), so one thread that never ends starts them all.
+static SPAWNER: LazyLock<std::sync::mpsc::Sender<SpawnRequest>> = LazyLock::new(|| {
+    let (sender, requests) = std::sync::mpsc::channel::<SpawnRequest>();
+    std::thread::spawn(move || {
+        for (mut command, runtime, answer) in requests {
+            let _within = runtime.enter();
+            _ = answer.send(command.spawn());
+        }
+    });
+    sender
+});
+
+async fn spawn(launch: &Launch) -> std::io::Result<Child> {
+    let mut command = Command::new("/bin/sh");
+    command
+        .arg("-c")
+        .arg(command_line(&launch.path, &launch.arguments));
+    command.envs(&launch.environment);
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    if let Some(directory) = &launch.directory {
+        command.current_dir(directory);
+    }
+    let parent = std::process::id();
+    // SAFETY: only calls that are safe between fork and exec, and no allocation.
+    unsafe {
+        command.pre_exec(move || {
+            libc::setsid();
+            libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
+            // The parent may have died before the line above.
+            if u32::try_from(libc::getppid()) != Ok(parent) {
+                libc::_exit(1);
+            }
+            Ok(())
+        });
+    }
+    let (answer, answered) = oneshot::channel();
+    let gone = || std::io::Error::other("the thread that starts processes is gone");
+    SPAWNER
+        .send((command, tokio::runtime::Handle::current(), answer))
+        .map_err(|_| gone())?;
+    answered.await.map_err(|_| gone())?
+}
+
+fn signal_group(group: Option<i32>, signal: i32) {
+    if let Some(group) = group.filter(|group| *group > 1) {
+        // SAFETY: no memory is involved. The group's id stays taken while any member lives.
+        unsafe { libc::kill(-group, signal) };
+    }
+}
+
+#[derive(Default)]
+struct Captured {
+    bytes: Vec<u8>,
+    dropped: bool,
+}
+
+impl Captured {
+    /// Reads to the end, keeping no more than [`MOST_OUTPUT`].
+    async fn read(&mut self, stream: Option<impl AsyncRead + Unpin>) {
+        let Some(mut stream) = stream else { return };
+        let mut buffer = [0; 4096];
+        while let Ok(count) = stream.read(&mut buffer).await {
+            if count == 0 {
+                break;
+            }
+            let room = MOST_OUTPUT - self.bytes.len();
+            self.bytes.extend_from_slice(&buffer[..count.min(room)]);
+            self.dropped |= count > room;
+        }
+    }
+
+    /// One line end less, as StackStorm strips it, and parsed where the whole is JSON.
+    fn value(&self) -> Value {
+        let text = String::from_utf8_lossy(&self.bytes);
+        let text = text.strip_suffix('\n').unwrap_or(&text);
+        let text = text.strip_suffix('\r').unwrap_or(text);
+        serde_json::from_str(text).unwrap_or_else(|_| Value::from(text))
+    }
+
+    fn is_text(&self) -> bool {
+        std::str::from_utf8(&self.bytes).is_ok()
+    }
+}
+
+fn finish(code: i32, timeout: Option<Duration>, out: Captured, err: Captured) -> Outcome {
+    // StackStorm reports what it stopped at its timeout as killed.
+    let code = if timeout.is_some() { -libc::SIGKILL } else { code };
+    let mut error =
+        timeout.map(|timeout| format!("Action failed to complete in {} seconds", timeout.as_secs()));
+    let mut status = match code {
+        0 => Status::Succeeded,
+        code if code == -libc::SIGKILL => Status::Timeout,
+        code if code == -libc::SIGTERM => Status::Abandoned,
+        _ => Status::Failed,
+    };
+    if !out.is_text() || !err.is_text() {
+        error = Some("the output is not UTF-8".into());
+        status = Status::Failed;
+    } else if out.dropped || err.dropped {
+        error = Some(format!(
+            "the output is longer than {MOST_OUTPUT} bytes; the rest is dropped"
+        ));
+    }
+    let succeeded = status == Status::Succeeded;
+    let mut result = json!({
+        "failed": !succeeded,
+        "succeeded": succeeded,
+        "return_code": code,
+        "stdout": out.value(),
+        "stderr": err.value(),
+    });
+    if let Some(error) = error {
+        result["error"] = error.into();
+    }
+    Outcome { status, result }
+}
+
+/// An action that could not even be started.
+pub fn failure(message: &str) -> Outcome {
+    Outcome {
+        status: Status::Failed,
+        result: json!({"failed": true, "succeeded": false, "error": message}),
+    }
+}
+
+/// Kills whatever an earlier engine has left of these executions, and waits until it is gone.
+pub fn kill_leftovers(executions: &[String]) {
+    if executions.is_empty() {
+        return;
+    }
+    for _ in 0..100 {
+        let left = processes_of(executions);
+        if left.is_empty() {
+            return;
+        }
+        for process in left {
+            tracing::warn!(process, "kills what an earlier engine has left");
+            // SAFETY: no memory is involved.
+            unsafe { libc::kill(process, libc::SIGKILL) };
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+fn processes_of(executions: &[String]) -> Vec<i32> {
+    let own = std::process::id();
+    let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    let ids = entries
+        .filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok())
+        .filter(|id| *id != own);
+    ids.filter(|id| {
+        // What is gone meanwhile, or another user's, cannot be read and is none of ours.
+        let environment = std::fs::read(format!("/proc/{id}/environ")).unwrap_or_default();
+        let mut variables = environment
+            .split(|byte| *byte == 0)
+            .filter_map(|variable| std::str::from_utf8(variable).ok());
+        variables.any(|variable| {
+            let value = variable
+                .strip_prefix(EXECUTION_VARIABLE)
+                .and_then(|rest| rest.strip_prefix('='));
+            value.is_some_and(|value| executions.iter().any(|id| id == value))
+        })
+    })
+    .filter_map(|id| i32::try_from(id).ok())
+    .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn script(directory: &Path, text: &str) -> PathBuf {
+        let path = directory.join("it's a script.sh");
+        std::fs::write(&path, format!("#!/bin/bash\n{text}\n")).unwrap();
+        path
+    }
+
+    fn launch(path: PathBuf, arguments: Value) -> Launch {
+        Launch {
+            path,
+            arguments: arguments.as_object().unwrap().clone(),
+            environment: HashMap::from([("X".to_string(), "a 'b'".to_string())]),
+            directory: None,
+            timeout: Duration::from_secs(30),
+            grace: Duration::from_millis(300),
+        }
+    }
+
+    #[test]
+    fn the_command_line_is_stackstorms() {
+        let arguments = json!({
+            "host": "pod 1", "dry_run": true, "force": false, "none": null, "empty": "", "n": 5, "list": ["x", "y z"],
+            "map": {"k": "it's"},
+        });
+        let line = command_line(Path::new("/bin/true"), arguments.as_object().unwrap());
+        let expected = r#"/bin/true --host='pod 1' --dry_run --n=5 --list='['"'"'x'"'"', '"'"'y z'"'"']' --map='{'"'"'k'"'"': "it'"'"'s"}'"#;
+        assert_eq!(line, expected);
+        assert!(
+            command_line(Path::new("/etc/passwd"), &Object::new())
+                .starts_with("chmod +x /etc/passwd ; /etc/passwd")
+        );
+    }
+
+    #[tokio::test]
+    async fn output_is_json_where_all_of_it_is() {
+        let directory = tempfile::tempdir().unwrap();
+        let cases = [
+            (
+                "echo '{\"a\":1}'; echo log >&2",
+                0,
+                json!({"a": 1}),
+                json!("log"),
+                Status::Succeeded,
+            ),
+            (
+                "echo log; echo '{\"a\":1}'; exit 3",
+                3,
+                json!("log\n{\"a\":1}"),
+                json!(""),
+                Status::Failed,
+            ),
+            (
+                "printf '%s\\n' \"$@\" \"$X\"",
+                0,
+                json!("--host=pod 1\n--n=5\na 'b'"),
+                json!(""),
+                Status::Succeeded,
+            ),
+            (
+                "read x || echo \"no input\"",
+                0,
+                json!("no input"),
+                json!(""),
+                Status::Succeeded,
+            ),
+            ("kill -TERM $$", -15, json!(""), json!(""), Status::Abandoned),
+            ("kill -KILL $$", -9, json!(""), json!(""), Status::Timeout),
+        ];
+        for (text, code, stdout, stderr, status) in cases {
+            let path = script(directory.path(), text);
+            let (_keep, stop) = oneshot::channel();
+            let outcome = run(launch(path, json!({"host": "pod 1", "n": 5})), stop).await;
+            assert_eq!(outcome.status, status, "{text} {outcome:?}");
+            let succeeded = status == Status::Succeeded;
+            let expected = json!({
+                "failed": !succeeded, "succeeded": succeeded, "return_code": code, "stdout": stdout, "stderr": stderr,
+            });
+            assert_eq!(outcome.result, expected, "{text}");
+        }
+        let path = script(directory.path(), "printf '\\xff'");
+        let (_keep, stop) = oneshot::channel();
+        let outcome = run(launch(path, json!({})), stop).await;
+        assert_eq!(
+            (outcome.status, outcome.result["error"].as_str()),
+            (Status::Failed, Some("the output is not UTF-8"))
+        );
+    }
+
+    #[tokio::test]
+    async fn a_timeout_ends_the_whole_session_even_one_that_ignores_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = script(
+            directory.path(),
+            "trap '' TERM; echo started; sleep 600 & echo $! ; wait; sleep 600",
+        );
+        let mut launch = launch(path, json!({}));
+        launch.timeout = Duration::from_millis(500);
+        let (_keep, stop) = oneshot::channel();
+        let outcome = run(launch, stop).await;
+        assert_eq!(outcome.status, Status::Timeout);
+        assert_eq!(outcome.result["return_code"], -9);
+        assert_eq!(outcome.result["error"], "Action failed to complete in 0 seconds");
+        let stdout = outcome.result["stdout"].as_str().unwrap();
+        let child = stdout.strip_prefix("started\n").unwrap();
+        assert!(!is_alive(child), "the background child {child} lives");
+    }
+
+    #[tokio::test]
+    async fn what_is_stopped_may_clean_up_first() {
+        let directory = tempfile::tempdir().unwrap();
+        let ready = directory.path().join("ready");
+        let text = format!(
+            "trap 'echo cleaned; exit 4' TERM; touch {}; sleep 600 & wait",
+            ready.display()
+        );
+        let launch = launch(script(directory.path(), &text), json!({}));
+        let (stop, stopped) = oneshot::channel();
+        let running = tokio::spawn(run(launch, stopped));
+        while !ready.exists() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        stop.send(()).unwrap();
+        let outcome = running.await.unwrap();
+        assert_eq!(
+            (
+                outcome.result["stdout"].as_str(),
+                outcome.result["return_code"].as_i64()
+            ),
+            (Some("cleaned"), Some(4))
+        );
+    }
+
+    #[tokio::test]
+    async fn leftovers_are_found_by_their_execution() {
+        let id = crate::model::new_id();
+        let mut command = std::process::Command::new("sleep");
+        let mut child = command.arg("600").env(EXECUTION_VARIABLE, &id).spawn().unwrap();
+        let waiting = std::thread::spawn(move || child.wait().unwrap());
+        kill_leftovers(&[crate::model::new_id()]);
+        assert_eq!(processes_of(std::slice::from_ref(&id)).len(), 1);
+        kill_leftovers(std::slice::from_ref(&id));
+        assert_eq!(waiting.join().unwrap().signal(), Some(libc::SIGKILL));
+    }
+
+    /// A zombie that nobody has waited for yet is dead all the same.
+    fn is_alive(process: &str) -> bool {
+        let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+        let state = stat.rsplit(") ").next().and_then(|rest| rest.chars().next());
+        state.is_some_and(|state| state != 'Z')
+    }
+}
