@@ -7,6 +7,7 @@ mod dashboard;
 mod dashboard_people;
 mod dashboard_replay;
 mod dashboard_world;
+mod faults;
 mod fog;
 mod lab;
 mod machine;
