@@ -8,8 +8,10 @@
 
 pub mod bot;
 pub mod cabling;
+pub mod checks;
 pub mod control;
 pub mod dashboard;
+pub mod demo;
 pub mod faults;
 pub mod fog;
 pub mod http;

@@ -28,6 +28,10 @@ enum Command {
     /// It runs until SIGTERM or SIGINT. Passwords and tokens are in files that only this user can read; the line names
     /// them.
     Serve(ServeArgs),
+    /// Make a booking in a lab of two hosts, show each step and check the result
+    ///
+    /// Ends with 1 if a task did not end with 200 or a check failed.
+    Demo(laas_lab::demo::Args),
 }
 
 #[derive(clap::Args)]
@@ -57,6 +61,7 @@ enum Speed {
 async fn main() -> anyhow::Result<()> {
     match Args::parse().command {
         Command::Serve(args) => serve(args).await,
+        Command::Demo(args) => laas_lab::demo::run(args).await,
     }
 }
 

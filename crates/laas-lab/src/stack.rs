@@ -61,14 +61,29 @@ impl Stack {
             .output()
             .await
             .with_context(|| format!("can't run `{}`", options.engine.display()))?;
-        ensure!(made.status.success(), "no API key: {}", String::from_utf8_lossy(&made.stderr));
+        ensure!(
+            made.status.success(),
+            "no API key: {}",
+            String::from_utf8_lossy(&made.stderr)
+        );
         let api_key = String::from_utf8_lossy(&made.stdout).trim().to_owned();
-        let http = reqwest::Client::builder().timeout(Duration::from_secs(30)).no_proxy().build()?;
-        let mut stack = Self { options, port, api_key, http, engine: None };
+        let http = reqwest::Client::builder()
+            .timeout(Duration::from_secs(30))
+            .no_proxy()
+            .build()?;
+        let mut stack = Self {
+            options,
+            port,
+            api_key,
+            http,
+            engine: None,
+        };
         stack.start_engine(false).await?;
         for key in stack.options.keys.clone() {
             let body = json!({"name": key.name, "value": key.value, "secret": key.secret, "scope": "system"});
-            stack.call(reqwest::Method::PUT, &format!("keys/{}", key.name), Some(body)).await?;
+            stack
+                .call(reqwest::Method::PUT, &format!("keys/{}", key.name), Some(body))
+                .await?;
         }
         stack.stop_engine().await?;
         stack.start_engine(true).await?;
@@ -80,7 +95,10 @@ impl Stack {
     /// # Errors
     /// It does not listen.
     pub async fn start_engine(&mut self, sensors: bool) -> anyhow::Result<()> {
-        let log = std::fs::File::options().create(true).append(true).open(self.log())?;
+        let log = std::fs::File::options()
+            .create(true)
+            .append(true)
+            .open(self.log())?;
         let mut command = Command::new(&self.options.engine);
         command
             .arg("serve")
@@ -114,11 +132,16 @@ impl Stack {
     /// # Errors
     /// It does not end within a minute.
     pub async fn stop_engine(&mut self) -> anyhow::Result<()> {
-        let Some(mut child) = self.engine.take() else { return Ok(()) };
+        let Some(mut child) = self.engine.take() else {
+            return Ok(());
+        };
         if let Some(pid) = child.id() {
             signal(pid, libc::SIGTERM);
         }
-        if tokio::time::timeout(Duration::from_secs(60), child.wait()).await.is_err() {
+        if tokio::time::timeout(Duration::from_secs(60), child.wait())
+            .await
+            .is_err()
+        {
             child.kill().await?;
             bail!("the engine did not end on SIGTERM:\n{}", tail(&self.log()));
         }
@@ -167,7 +190,10 @@ impl Stack {
         body: Option<Value>,
     ) -> anyhow::Result<Value> {
         let url = format!("http://127.0.0.1:{}/v1/{path}", self.port);
-        let mut request = self.http.request(method, &url).header("St2-Api-Key", &self.api_key);
+        let mut request = self
+            .http
+            .request(method, &url)
+            .header("St2-Api-Key", &self.api_key);
         if let Some(body) = body {
             request = request.json(&body);
         }
@@ -175,7 +201,11 @@ impl Stack {
         let status = answer.status();
         let text = answer.text().await?;
         ensure!(status.is_success(), "`{path}` answered {status}: {text}");
-        if text.is_empty() { Ok(Value::Null) } else { Ok(serde_json::from_str(&text)?) }
+        if text.is_empty() {
+            Ok(Value::Null)
+        } else {
+            Ok(serde_json::from_str(&text)?)
+        }
     }
 
     /// All executions, oldest first, without the parts that only `st2` needs.
@@ -197,9 +227,14 @@ impl Stack {
     pub async fn run(&self, action: &str, parameters: Value) -> anyhow::Result<Value> {
         let body = json!({"action": action, "parameters": parameters});
         let started = self.call(reqwest::Method::POST, "executions", Some(body)).await?;
-        let id = started["id"].as_str().context("an execution without id")?.to_owned();
+        let id = started["id"]
+            .as_str()
+            .context("an execution without id")?
+            .to_owned();
         for _ in 0..1200 {
-            let execution = self.call(reqwest::Method::GET, &format!("executions/{id}"), None).await?;
+            let execution = self
+                .call(reqwest::Method::GET, &format!("executions/{id}"), None)
+                .await?;
             if is_over(&execution) {
                 return Ok(execution);
             }
@@ -212,7 +247,10 @@ impl Stack {
 /// Whether an execution has reached its last state.
 pub fn is_over(execution: &Value) -> bool {
     let status = execution["status"].as_str().unwrap_or_default();
-    matches!(status, "succeeded" | "failed" | "timeout" | "abandoned" | "canceled")
+    matches!(
+        status,
+        "succeeded" | "failed" | "timeout" | "abandoned" | "canceled"
+    )
 }
 
 /// Sends a signal; a process that is gone is no error.

@@ -20,7 +20,7 @@ use axum::Router;
 pub use operate::CaptureBooking;
 pub use spec::{BookedHost, BookingSpec, HostSpec, OpnfvSpec, Refused, Role, UserSpec, Vlan};
 pub use task::TaskType;
-pub use view::{HostState, JobState, Mail, PageRow, PageStatus, Post, TaskState};
+pub use view::{BmcAccount, HostState, JobState, Mail, PageRow, PageStatus, Post, TaskState};
 
 use state::State;
 

@@ -9,7 +9,7 @@ use super::Dashboard;
 use super::spec::{BookedHost, BookingSpec, HostSpec, OpnfvSpec, Refused, Role, UserSpec, Vlan};
 use super::state::{Downtime, Host, Shuffle};
 use super::task::Work;
-use super::view::{HostState, JobState, Mail, PageRow, Post};
+use super::view::{BmcAccount, HostState, JobState, Mail, PageRow, Post};
 
 /// The booking that was observed on the real dashboard: users 3 (alice) and 4 (bob), hosts `pod1` and `pod2`.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -218,6 +218,17 @@ impl Dashboard {
         self.lock().host(labid).map(|host| HostState {
             working: host.working,
             booking: host.booking,
+        })
+    }
+
+    /// The BMC account that the lab has reported for the host.
+    pub fn bmc(&self, labid: &str) -> Option<BmcAccount> {
+        let state = self.lock();
+        let bmc = state.host(labid)?.bmc.as_ref()?;
+        Some(BmcAccount {
+            address: bmc.address.clone(),
+            user: bmc.user.clone(),
+            password: bmc.password.clone(),
         })
     }
 

@@ -45,6 +45,14 @@ pub struct HostState {
     pub booking: Option<u32>,
 }
 
+/// A BMC account as it stands in the PDF of the booking.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BmcAccount {
+    pub address: String,
+    pub user: String,
+    pub password: String,
+}
+
 /// A mail that the dashboard sent.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Mail {

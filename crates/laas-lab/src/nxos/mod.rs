@@ -99,6 +99,12 @@ impl Nxos {
         self.locked().running.port_section(port)
     }
 
+    /// Whether a restart would change nothing: the startup configuration is the running one.
+    pub fn is_saved(&self) -> bool {
+        let state = self.locked();
+        state.running == state.startup
+    }
+
     /// Restarts the switch: what was not saved is gone.
     pub fn reload(&self) {
         let mut state = self.locked();

@@ -1,0 +1,250 @@
+//! Whether a booking really is what its tasks say: tried from outside, with the tools its users have.
+
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use anyhow::Context;
+use serde::Serialize;
+use serde_json::Value;
+use tokio::process::Command;
+
+use crate::dashboard::{JobState, TaskState, TaskType};
+use crate::lab::Lab;
+
+/// Something that was tried.
+#[derive(Debug, Clone, Serialize)]
+pub struct Check {
+    /// What should be.
+    pub name: String,
+    pub ok: bool,
+    /// How it was tried, and what came of it if it is not so.
+    #[serde(skip)]
+    pub how: String,
+}
+
+/// A user of the dashboard with a key pair of their own.
+#[derive(Debug, Clone)]
+pub struct Tenant {
+    /// The user's id on the dashboard.
+    pub id: i64,
+    pub name: &'static str,
+    /// The private key.
+    pub key: PathBuf,
+}
+
+impl Tenant {
+    /// Alice (3) and Bob (4), as in the observed booking, with new keys in `directory`.
+    ///
+    /// # Errors
+    /// `ssh-keygen` fails.
+    pub async fn pair(directory: &Path) -> anyhow::Result<[Self; 2]> {
+        let tenant = |id, name| async move {
+            let key = directory.join(format!("{name}_ed25519"));
+            let args = ["-q", "-t", "ed25519", "-N", "", "-C", name, "-f"];
+            let made = Command::new("ssh-keygen")
+                .args(args)
+                .arg(&key)
+                .stdin(Stdio::null())
+                .output()
+                .await?;
+            anyhow::ensure!(
+                made.status.success(),
+                "`ssh-keygen`: {}",
+                String::from_utf8_lossy(&made.stderr)
+            );
+            anyhow::Ok(Self { id, name, key })
+        };
+        Ok([tenant(3, "alice").await?, tenant(4, "bob").await?])
+    }
+
+    /// The line of the public key, as it is handed in on the dashboard.
+    ///
+    /// # Errors
+    /// The file can't be read.
+    pub fn public_key(&self) -> anyhow::Result<String> {
+        let path = self.key.with_extension("pub");
+        std::fs::read_to_string(&path).with_context(|| format!("can't read `{}`", path.display()))
+    }
+}
+
+/// Tries everything that the tasks of a job that ended with 200 promise.
+pub async fn of_job(lab: &Lab, job: &JobState, tenants: &[Tenant]) -> Vec<Check> {
+    let mut checks = Vec::new();
+    for task in job.tasks.iter().filter(|t| t.status == 200) {
+        match task.task_type {
+            TaskType::Hardware => checks.extend(hardware(lab, task).await),
+            TaskType::Network => checks.extend(network(lab, task)),
+            TaskType::Access if task.delta["access_type"] == "vpn" => checks.push(vpn(lab, task).await),
+            TaskType::Access => checks.extend(keys(lab, job, task, tenants).await),
+            TaskType::Software | TaskType::Snapshot => {}
+        }
+    }
+    checks.push(Check {
+        name: "the switch keeps its configuration over a restart".to_owned(),
+        ok: lab.switch().is_saved(),
+        how: "running and startup configuration compared".to_owned(),
+    });
+    checks
+}
+
+async fn hardware(lab: &Lab, task: &TaskState) -> Vec<Check> {
+    let host = &task.subject;
+    let Some(machine) = lab.machine(host) else {
+        return Vec::new();
+    };
+    let image = task.delta["image"].as_u64();
+    let system = machine.system();
+    let hostname = machine.hostname();
+    let mut checks = vec![
+        Check {
+            name: format!("{host} runs image {}", image.unwrap_or_default()),
+            ok: system.as_ref().map(|s| u64::from(s.image)) == image,
+            how: format!(
+                "looked at its disk: {}",
+                system.map_or("empty".to_owned(), |s| s.image.to_string())
+            ),
+        },
+        Check {
+            name: format!(
+                "{host} calls itself {}",
+                task.delta["hostname"].as_str().unwrap_or_default()
+            ),
+            ok: hostname.as_deref() == task.delta["hostname"].as_str(),
+            how: format!("asked its kernel: {}", hostname.unwrap_or_default()),
+        },
+    ];
+    if task.delta["ipmi_create"] == true {
+        let name = format!("{host}: the tenant's BMC account opens a session");
+        let Some(account) = lab.dashboard().bmc(host) else {
+            checks.push(Check {
+                name,
+                ok: false,
+                how: "the dashboard was told of none".to_owned(),
+            });
+            return checks;
+        };
+        let output = Command::new("ipmitool")
+            .args([
+                "-I", "lanplus", "-C", "3", "-N", "1", "-R", "2", "-L", "OPERATOR", "-E",
+            ])
+            .args(["-H", &account.address, "-p", &lab.access().bmc_port.to_string()])
+            .args(["-U", &account.user, "chassis", "power", "status"])
+            .env("IPMI_PASSWORD", &account.password)
+            .env_remove("IPMITOOL_PASSWORD")
+            .output()
+            .await;
+        checks.push(from_output(
+            name,
+            "ipmitool with what the booking's PDF says",
+            output,
+        ));
+    }
+    checks
+}
+
+fn network(lab: &Lab, task: &TaskState) -> Vec<Check> {
+    let host = &task.subject;
+    let Some(interfaces) = task.delta[host].as_object() else {
+        return Vec::new();
+    };
+    let check = |(mac, networks): (&String, &Value)| {
+        let networks = networks.as_array().map(Vec::as_slice).unwrap_or_default();
+        let ids = |tagged: bool| {
+            let wanted = networks.iter().filter(move |n| n["tagged"] == tagged);
+            wanted
+                .filter_map(|n| n["vlan_id"].as_u64())
+                .filter_map(|id| u16::try_from(id).ok())
+        };
+        let native = ids(false).next();
+        let mut allowed: Vec<u16> = ids(false).chain(ids(true)).collect();
+        allowed.sort_unstable();
+        let port = lab.port_state(host, mac).unwrap_or_default();
+        let carried: Vec<u16> = port.allowed.iter().collect();
+        Check {
+            name: match allowed.as_slice() {
+                [] => format!("{host} {mac}: the port carries nothing"),
+                vlans => format!("{host} {mac}: the port carries exactly {vlans:?}"),
+            },
+            ok: port.native == native && carried == allowed,
+            how: format!("asked the switch: native {:?}, all {carried:?}", port.native),
+        }
+    };
+    interfaces.iter().map(check).collect()
+}
+
+async fn keys(lab: &Lab, job: &JobState, task: &TaskState, tenants: &[Tenant]) -> Vec<Check> {
+    let Some(tenant) = tenants.iter().find(|t| t.id.to_string() == task.subject) else {
+        return Vec::new();
+    };
+    let hosts = task.delta["context"]["hosts"]
+        .as_array()
+        .map(Vec::as_slice)
+        .unwrap_or_default();
+    let mut checks = Vec::new();
+    for host in hosts.iter().filter_map(Value::as_str) {
+        let name = format!("{} logs in to {host}", tenant.name);
+        let Some(address) = told_address(job, host) else {
+            checks.push(Check {
+                name,
+                ok: false,
+                how: "no address was told".to_owned(),
+            });
+            continue;
+        };
+        let output = lab.ssh(address, "opnfv", &tenant.key, "true").await;
+        checks.push(from_output(
+            name,
+            &format!("ssh opnfv@{address}, the address the user was told"),
+            output,
+        ));
+    }
+    checks
+}
+
+/// The address in the message of the host's network task.
+pub fn told_address(job: &JobState, host: &str) -> Option<Ipv4Addr> {
+    let task = job
+        .tasks
+        .iter()
+        .find(|t| t.task_type == TaskType::Network && t.subject == host)?;
+    let words = task.message.split(|c: char| !(c.is_ascii_digit() || c == '.'));
+    words.filter_map(|w| w.trim_end_matches('.').parse().ok()).next()
+}
+
+async fn vpn(lab: &Lab, task: &TaskState) -> Check {
+    let word = |label: &str| {
+        let line = task.message.lines().find_map(|l| l.trim().strip_prefix(label));
+        line.unwrap_or_default().trim().to_owned()
+    };
+    let (uid, password) = (word("User:"), word("Password:"));
+    let bound = lab.slapd().bind(&uid, &password).await;
+    Check {
+        name: format!("the VPN account of user {} works", task.subject),
+        ok: matches!(bound, Ok(true)),
+        how: format!("bound as `{uid}` with the password that the user was sent"),
+    }
+}
+
+fn from_output(name: String, how: &str, output: std::io::Result<std::process::Output>) -> Check {
+    match output {
+        Ok(output) if output.status.success() => Check {
+            name,
+            ok: true,
+            how: how.to_owned(),
+        },
+        Ok(output) => {
+            let said = String::from_utf8_lossy(&output.stderr);
+            Check {
+                name,
+                ok: false,
+                how: format!("{how}: {}", said.trim()),
+            }
+        }
+        Err(error) => Check {
+            name,
+            ok: false,
+            how: format!("{how}: {error}"),
+        },
+    }
+}
