@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 
-use super::rows::{NEVER, Row, edit, id, now, row, set, text};
+use super::rows::{Row, edit, host_row, id, image_row, now, row, set, task_row, text};
 use crate::cabling::{Order, Os};
 
 /// The task types by id, of which the lab's hosts do the imaging ones.
@@ -128,30 +128,7 @@ impl Default for State {
 
 impl Image {
     pub fn new(id: u32, name: &str, os: Option<Os>, enabled: bool) -> Self {
-        let path = name.replace(['.', '-'], "");
-        let mut row = row([
-            ("id", ""),
-            ("name", name),
-            ("description", ""),
-            ("path", &path),
-            ("createdTime", ""),
-            ("createdBy", "fog"),
-            ("building", "0"),
-            ("size", "10737418240.000000:"),
-            ("imageTypeID", "1"),
-            ("imagePartitionTypeID", "1"),
-            ("osID", "50"),
-            ("deployed", NEVER),
-            ("format", "5"),
-            ("magnet", ""),
-            ("protected", "0"),
-            ("compress", "6"),
-            ("isEnabled", if enabled { "1" } else { "0" }),
-            ("toReplicate", "1"),
-            ("srvsize", "1073741824"),
-        ]);
-        set(&mut row, "id", id);
-        set(&mut row, "createdTime", now());
+        let row = image_row(id, name, enabled);
         Self { row, os }
     }
 }
@@ -243,40 +220,7 @@ impl State {
 impl State {
     pub fn add_host(&mut self, name: &str, macs: Vec<String>, image: u32) -> u32 {
         let key = self.hosts.keys().last().copied().unwrap_or_default() + 1;
-        let mut row = row([
-            ("id", ""),
-            ("name", name),
-            ("description", ""),
-            ("ip", ""),
-            ("imageID", ""),
-            ("building", "0"),
-            ("createdTime", ""),
-            ("deployed", NEVER),
-            ("createdBy", "fog"),
-            ("useAD", "0"),
-            ("ADDomain", ""),
-            ("ADOU", ""),
-            ("ADUser", ""),
-            ("ADPass", ""),
-            ("ADPassLegacy", ""),
-            ("productKey", ""),
-            ("printerLevel", "0"),
-            ("kernelArgs", ""),
-            ("kernel", ""),
-            ("kernelDevice", ""),
-            ("init", ""),
-            ("pending", "0"),
-            ("pub_key", ""),
-            ("sec_tok", ""),
-            ("sec_time", NEVER),
-            ("pingstatus", "6"),
-            ("biosexit", ""),
-            ("efiexit", ""),
-            ("enforce", "1"),
-        ]);
-        set(&mut row, "id", key);
-        set(&mut row, "imageID", image);
-        set(&mut row, "createdTime", now());
+        let row = host_row(key, name, image);
         self.hosts.insert(key, Host { row, macs });
         key
     }
@@ -354,38 +298,7 @@ impl State {
             }
         }
         self.last_task += 1;
-        let mut row = row([
-            ("id", ""),
-            ("name", text(&asked, "taskName")),
-            ("checkInTime", NEVER),
-            ("hostID", ""),
-            ("stateID", "1"),
-            ("createdTime", ""),
-            ("createdBy", "fog"),
-            ("isForced", "0"),
-            ("scheduledStartTime", NEVER),
-            ("typeID", text(&asked, "taskTypeID")),
-            ("pct", "0000000000"),
-            ("bpm", ""),
-            ("timeElapsed", ""),
-            ("timeRemaining", ""),
-            ("dataCopied", ""),
-            ("percent", ""),
-            ("dataTotal", ""),
-            ("storagegroupID", "1"),
-            ("storagenodeID", "1"),
-            ("NFSFailures", ""),
-            ("NFSLastMemberID", "0"),
-            ("shutdown", text(&asked, "shutdown")),
-            ("passreset", text(&asked, "passreset")),
-            ("isDebug", text(&asked, "debug")),
-            ("imageID", ""),
-            ("wol", text(&asked, "wol")),
-        ]);
-        set(&mut row, "id", self.last_task);
-        set(&mut row, "hostID", host);
-        set(&mut row, "imageID", image_id);
-        set(&mut row, "createdTime", now());
+        let row = task_row(self.last_task, host, image_id, &asked);
         self.tasks.insert(self.last_task, Task { row, started: None });
         Ok(())
     }
