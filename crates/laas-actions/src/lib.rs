@@ -28,6 +28,7 @@ actions! {
     plan_job,
     report_failure,
     set_hostname,
+    switch_vlan,
     task_status,
     vpn_user,
     wait_for_host,

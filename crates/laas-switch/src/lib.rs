@@ -1,1 +1,66 @@
+//! VLANs on switch ports: what a port has, what it shall have, and the difference, which is pure.
+//!
+//! A driver per vendor stands behind [`Switch`]; [`Plan`] is the way through one: read, compare, write the
+//! difference in one call, read back.
 
+mod diff;
+mod error;
+pub mod nxos;
+mod plan;
+mod port;
+mod vlan_set;
+
+pub use diff::{Change, diff};
+pub use error::SwitchError;
+pub use plan::{Outcome, Plan};
+pub use port::{Mode, Port, PortError, PortName, Present, Untouchable, VlanState, Wish};
+pub use vlan_set::VlanSet;
+
+use laas_core::inventory;
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+/// One switch. Calls go one after the other: it has few sessions.
+pub trait Switch: Send {
+    /// How it is called in messages.
+    fn address(&self) -> &str;
+
+    /// The VLANs of the switch and what is configured on these ports.
+    ///
+    /// # Errors
+    /// The switch can't be asked. A port that it does not know, or that is no host's, is in the answer.
+    fn read(&self, ports: &BTreeSet<PortName>) -> Result<Present, SwitchError>;
+
+    /// The lines that make these changes.
+    fn commands(&self, changes: &[Change]) -> Vec<String>;
+
+    /// Sends the lines in one call.
+    ///
+    /// # Errors
+    /// The switch can't be asked, or refuses a line; then none of them counts.
+    fn write(&self, commands: &[String]) -> Result<(), SwitchError>;
+
+    /// Makes what is configured survive a restart of the switch.
+    ///
+    /// # Errors
+    /// The switch can't be asked or refuses.
+    fn save(&self) -> Result<(), SwitchError>;
+}
+
+/// The driver that the inventory asks for. Nothing is sent yet. `call` is the timeout of one exchange.
+///
+/// # Errors
+/// There is no such driver, or the address is none.
+pub fn open(
+    address: &str,
+    entry: &inventory::Switch,
+    call: Duration,
+) -> Result<Box<dyn Switch>, SwitchError> {
+    match entry.driver.as_str() {
+        "nxos" => Ok(Box::new(nxos::Nxos::new(address, entry, call)?)),
+        other => Err(SwitchError::Driver {
+            switch: address.to_owned(),
+            driver: other.to_owned(),
+        }),
+    }
+}

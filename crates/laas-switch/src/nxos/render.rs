@@ -1,0 +1,69 @@
+//! Changes as lines of configuration.
+
+use crate::{Change, VlanSet};
+
+/// A command line holds less than a long list of VLANs: the rest follows on lines with `add`.
+const LIST_WIDTH: usize = 200;
+
+pub fn commands(changes: &[Change]) -> Vec<String> {
+    let mut lines = Vec::new();
+    for change in changes {
+        match change {
+            Change::AddVlan(vlan) => {
+                lines.extend([
+                    format!("vlan {vlan}"),
+                    format!("name laas-{vlan}"),
+                    "exit".to_owned(),
+                ]);
+            }
+            Change::ActivateVlan(vlan) => {
+                let rest = ["state active", "no shutdown", "exit"].map(str::to_owned);
+                lines.extend([format!("vlan {vlan}")].into_iter().chain(rest));
+            }
+            Change::Port {
+                port,
+                switch,
+                native,
+                allowed,
+                trunk,
+            } => {
+                lines.push(format!("interface {port}"));
+                lines.extend(switch.then(|| "switchport".to_owned()));
+                // The list before the mode: a trunk without a list lets everything through for a moment.
+                lines.extend(allowed.iter().flat_map(allowed_lines));
+                lines.extend(native.map(|vlan| format!("switchport trunk native vlan {vlan}")));
+                lines.extend(trunk.then(|| "switchport mode trunk".to_owned()));
+            }
+        }
+    }
+    lines
+}
+
+/// The line `interface …` or `vlan …` that the line at `place` belongs to.
+pub fn opened_by(commands: &[String], place: usize) -> Option<&str> {
+    let before = commands.get(..place)?.iter().rev();
+    before
+        .map(String::as_str)
+        .find(|line| line.starts_with("interface ") || line.starts_with("vlan "))
+}
+
+fn allowed_lines(allowed: &VlanSet) -> Vec<String> {
+    let mut lists: Vec<String> = Vec::new();
+    for range in allowed.ranges() {
+        match lists.last_mut() {
+            Some(list) if list.len() + range.len() < LIST_WIDTH => {
+                list.push(',');
+                list.push_str(&range);
+            }
+            _ => lists.push(range),
+        }
+    }
+    if lists.is_empty() {
+        lists.push("none".to_owned());
+    }
+    let line = |(index, list): (usize, &String)| {
+        let add = if index == 0 { "" } else { "add " };
+        format!("switchport trunk allowed vlan {add}{list}")
+    };
+    lists.iter().enumerate().map(line).collect()
+}
