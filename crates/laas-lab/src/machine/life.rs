@@ -2,6 +2,7 @@
 //! shutting down.
 
 use std::fmt::Write as _;
+use std::fs;
 use std::io;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
@@ -195,15 +196,20 @@ impl Life {
     }
 
     async fn deploy(&self, task: u32, image: u32, os: Os) -> Result<Next, Dead> {
-        self.change(|state| {
-            // From the first block on the old system is gone.
-            state.disk = None;
+        let old = self.change(|state| {
             state.events.push(Event::ImagingStarted { image });
+            // From the first block on the old system is gone.
+            state.disk.take()
         })?;
         let system = self.shared.next_system(image, os);
         self.image(task).await?;
         let (shared, written) = (self.shared.clone(), system.clone());
-        let writing = tokio::task::spawn_blocking(move || shared.write_disk(&written));
+        let writing = tokio::task::spawn_blocking(move || {
+            if let Some(old) = old {
+                fs::remove_dir_all(shared.root(old.generation))?;
+            }
+            shared.write_disk(&written)
+        });
         if let Err(error) = writing.await.unwrap_or_else(|error| Err(io::Error::other(error))) {
             self.trouble("the image was not written", &error)?;
             return Ok(Next::Nothing);

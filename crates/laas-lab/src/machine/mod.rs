@@ -17,8 +17,9 @@ mod wire;
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io;
 use std::net::Ipv4Addr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -216,7 +217,7 @@ pub enum MachineError {
         /// Where it should be.
         path: PathBuf,
         /// What the file system says.
-        source: std::io::Error,
+        source: io::Error,
     },
     /// The BMC does not start.
     #[error("the BMC of `{host}` does not start; are `ipmi_sim` and `unshare` installed, and are you root?")]
@@ -224,7 +225,7 @@ pub enum MachineError {
         /// The machine.
         host: String,
         /// What `ipmi_sim` or its address says.
-        source: std::io::Error,
+        source: io::Error,
     },
     /// The disk cannot be written.
     #[error("cannot write a system to the disk of `{host}`")]
@@ -232,7 +233,7 @@ pub enum MachineError {
         /// The machine.
         host: String,
         /// What the file system or `ssh-keygen` says.
-        source: std::io::Error,
+        source: io::Error,
     },
 }
 
@@ -271,16 +272,14 @@ struct State {
 
 impl Machine {
     /// Puts a machine into the rack: power off, an empty disk, the BMC
-    /// answering. Has to be called in a tokio runtime.
+    /// answering. Whatever an earlier lab left in its directory goes. Has to
+    /// be called in a tokio runtime.
     ///
     /// # Errors
     /// If its directory or its BMC cannot be made.
     pub async fn start(options: MachineOptions) -> Result<Self, MachineError> {
-        let directory = options.state_dir.join(&options.host.name);
-        fs::create_dir_all(&directory).map_err(|source| MachineError::Directory {
-            path: directory.clone(),
-            source,
-        })?;
+        let path = options.state_dir.join(&options.host.name);
+        let directory = empty_directory(&path).map_err(|source| MachineError::Directory { path, source })?;
         let shared = Arc::new(Shared::new(options, directory));
         let options = &shared.options;
         let wire = Wire {
@@ -409,6 +408,14 @@ impl Machine {
             let _ = tokio::time::timeout(nap, changes.changed()).await;
         }
     }
+}
+
+fn empty_directory(path: &Path) -> io::Result<PathBuf> {
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => fs::create_dir_all(path)?,
+    }
+    path.canonicalize()
 }
 
 impl Drop for Machine {

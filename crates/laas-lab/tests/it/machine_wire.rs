@@ -6,6 +6,7 @@ use std::process::Stdio;
 use laas_lab::cabling::{MANAGEMENT_VLAN, host_address};
 use laas_lab::faults::{Fault, Kind, Peer};
 use laas_lab::machine::Event;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::process::Command;
 
 use crate::machine::{LIMIT, Rack, access, os, trunk};
@@ -53,6 +54,8 @@ async fn a_reboot_asked_for_inside_happens() {
         "systemctl reboot",
         "nohup sh -c 'sleep 0.1; reboot' >/dev/null 2>&1 &",
         "setsid -f reboot >/dev/null 2>&1",
+        // reboot(2), LINUX_REBOOT_CMD_RESTART.
+        "python3 -c 'import ctypes; ctypes.CDLL(None).reboot(0x1234567)'",
     ];
     for (done, way) in ways.iter().enumerate() {
         rack.run(&format!("echo name{done} > /etc/hostname")).await;
@@ -109,6 +112,11 @@ async fn the_tools_of_a_host_work() {
             "127.99.0.1/24",
         ),
         ("systemctl restart ssh && systemctl is-active ssh", "active"),
+        // CAP_SYS_TIME (25): a host may not set the machine's clock.
+        (
+            "read -r _ set < <(grep CapBnd /proc/self/status); echo $((0x$set >> 25 & 1))",
+            "0",
+        ),
     ] {
         assert_eq!(rack.run(command).await, expected, "{command}");
     }
@@ -176,9 +184,7 @@ async fn the_wire_is_cut_when_the_vlan_goes() {
         .unwrap();
     let mut said = [0; 5];
     let stdout = session.stdout.as_mut().unwrap();
-    tokio::io::AsyncReadExt::read_exact(stdout, &mut said)
-        .await
-        .unwrap();
+    stdout.read_exact(&mut said).await.unwrap();
     rack.plug(1, access(11));
     let status = tokio::time::timeout(LIMIT, session.wait()).await;
     assert_eq!(status.unwrap().unwrap().code(), Some(255));
@@ -239,6 +245,59 @@ async fn a_host_with_a_fault_does_as_the_fault_says() {
     assert!(!rack.machine.events().contains(&Event::ShuttingDown));
     rack.ssh(address, "reboot").await;
     rack.until_up(2).await;
+}
+
+#[tokio::test]
+async fn a_machine_dies_with_its_lab() {
+    let mut lab = Command::new(std::env::current_exe().unwrap())
+        .args([
+            "--exact",
+            "machine_wire::lab_to_be_killed",
+            "--ignored",
+            "--nocapture",
+        ])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(lab.stdout.take().unwrap()).lines();
+    let directory = loop {
+        let line = lines
+            .next_line()
+            .await
+            .unwrap()
+            .expect("a lab that says where it is");
+        if let Some((_, directory)) = line.split_once("the lab is in ") {
+            break directory.to_owned();
+        }
+    };
+    assert!(processes(&directory) >= 2, "ipmi_sim and bwrap");
+    lab.kill().await.unwrap();
+    let end = tokio::time::Instant::now() + LIMIT;
+    while processes(&directory) > 0 {
+        assert!(tokio::time::Instant::now() < end, "{directory}");
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    std::fs::remove_dir_all(directory).unwrap();
+}
+
+#[tokio::test]
+#[ignore = "never ends; for a_machine_dies_with_its_lab"]
+async fn lab_to_be_killed() {
+    let rack = Rack::running(os("ubuntu", "22.04")).await;
+    let root = rack.machine.root().unwrap();
+    println!("the lab is in {}", root.ancestors().nth(2).unwrap().display());
+    std::future::pending().await
+}
+
+/// How many processes name this directory in their arguments.
+fn processes(directory: &str) -> usize {
+    let names = |entry: std::io::Result<std::fs::DirEntry>| {
+        let arguments = std::fs::read(entry.ok()?.path().join("cmdline")).ok()?;
+        String::from_utf8_lossy(&arguments)
+            .contains(directory)
+            .then_some(())
+    };
+    std::fs::read_dir("/proc").unwrap().filter_map(names).count()
 }
 
 async fn until_reached(rack: &Rack, address: Ipv4Addr, reached: bool) {

@@ -121,7 +121,7 @@ fn write_configuration(
     fs::write(&hook, HOOK)?;
     fs::set_permissions(&hook, Permissions::from_mode(0o755))?;
     fs::write(directory.join("cmd.emu"), COMMANDS)?;
-    let hook = format!("{} {} {}", hook.display(), hooks.ip(), hooks.port());
+    let hook = format!("'{}' {} {}", hook.display(), hooks.ip(), hooks.port());
     let (ip, port) = (address.ip(), address.port());
     let configuration = directory.join("lan.conf");
     let text = format!(
