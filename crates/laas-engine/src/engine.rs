@@ -194,6 +194,13 @@ impl Engine {
         &self.inner.store
     }
 
+    /// The configuration of a pack as its actions and sensors see it, secrets and all. It must not be kept or logged.
+    pub async fn config(&self, pack: &str) -> Result<Object, RequestError> {
+        let known = self.inner.packs.packs.get(pack);
+        let known = known.ok_or_else(|| RequestError::NotFound(format!("There is no pack \"{pack}\".")))?;
+        crate::pack::config::resolve(known, "", &self.inner.datastore).map_err(RequestError::Invalid)
+    }
+
     /// Asks for a run; returns as soon as it is remembered, with status `requested`.
     pub async fn request(&self, new: NewExecution) -> Result<Execution, RequestError> {
         let context = Object::from_iter([("user".to_string(), new.user.as_str().into())]);
@@ -435,7 +442,7 @@ impl Inner {
     ) -> Result<params::Context, String> {
         let user = context.get("user").and_then(Value::as_str).unwrap_or_default();
         let config = match self.packs.packs.get(&action.pack) {
-            Some(pack) => crate::pack::config::resolve(pack, user, &self.datastore)?,
+            Some(pack) => Value::Object(crate::pack::config::resolve(pack, user, &self.datastore)?),
             None => Value::Null,
         };
         Ok(params::Context {

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::fmt;
 use std::sync::{Arc, LazyLock};
 
-use minijinja::value::{Object as JinjaObject, ObjectRepr, ValueKind};
+use minijinja::value::{Object as JinjaObject, ObjectRepr};
 use minijinja::{Environment, Error, ErrorKind, State, UndefinedBehavior, Value as Jinja};
 use serde_json::Value;
 
@@ -342,11 +342,6 @@ fn regex_substring(text: &str, pattern: &str, index: Option<usize>) -> Result<St
     group
         .map(|text| text.as_str().to_string())
         .ok_or_else(|| invalid("list index out of range"))
-}
-
-/// Whether a value can be walked into, for callers that need to tell an item from a text.
-pub fn is_map(value: &Jinja) -> bool {
-    value.kind() == ValueKind::Map
 }
 
 #[cfg(test)]

@@ -105,6 +105,9 @@ async fn stopped(stop: oneshot::Receiver<()>) {
 }
 
 /// The command line that the shell gets: `X --name=value …`, made executable first where it is not.
+///
+/// The shell is replaced (`exec`), so that a signal reaches the action and its end is seen as it was, whatever the
+/// shell of the machine does with the last command of a line.
 pub fn command_line(path: &Path, arguments: &Object) -> String {
     use std::os::unix::fs::PermissionsExt;
     let path_text = quote(&path.to_string_lossy());
@@ -117,6 +120,7 @@ pub fn command_line(path: &Path, arguments: &Object) -> String {
     } else {
         format!("chmod +x {path_text} ; ")
     };
+    line.push_str("exec ");
     line.push_str(&path_text);
     for (name, value) in arguments {
         match value {
@@ -368,11 +372,11 @@ mod tests {
             "map": {"k": "it's"},
         });
         let line = command_line(Path::new("/bin/true"), arguments.as_object().unwrap());
-        let expected = r#"/bin/true --host='pod 1' --dry_run --n=5 --list='['"'"'x'"'"', '"'"'y z'"'"']' --map='{'"'"'k'"'"': "it'"'"'s"}'"#;
+        let expected = r#"exec /bin/true --host='pod 1' --dry_run --n=5 --list='['"'"'x'"'"', '"'"'y z'"'"']' --map='{'"'"'k'"'"': "it'"'"'s"}'"#;
         assert_eq!(line, expected);
         assert!(
             command_line(Path::new("/etc/passwd"), &Object::new())
-                .starts_with("chmod +x /etc/passwd ; /etc/passwd")
+                .starts_with("chmod +x /etc/passwd ; exec /etc/passwd")
         );
     }
 

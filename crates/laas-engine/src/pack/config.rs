@@ -11,7 +11,7 @@ use crate::model::Object;
 
 /// The configuration as actions of `user` see it: defaults filled in, templates rendered, secrets decrypted.
 /// It must not be kept.
-pub fn resolve(pack: &Pack, user: &str, store: &Arc<dyn Datastore>) -> Result<Value, String> {
+pub fn resolve(pack: &Pack, user: &str, store: &Arc<dyn Datastore>) -> Result<Object, String> {
     let mut config = Value::Object(pack.config.clone().unwrap_or_default());
     let context = Jinja::from_iter([
         ("st2kv".to_string(), jinja::key_lookup(store, user)),
@@ -32,7 +32,7 @@ pub fn resolve(pack: &Pack, user: &str, store: &Arc<dyn Datastore>) -> Result<Va
             pack.name
         )
     })?;
-    Ok(config)
+    Ok(config.as_object().cloned().unwrap_or_default())
 }
 
 /// What is wrong with the configuration file. Values that are templates have no type yet, and names that the schema

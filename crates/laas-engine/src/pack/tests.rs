@@ -135,7 +135,7 @@ fn a_configuration_gets_defaults_and_keys() {
     let expected = json!({
         "fog": {"address": "a", "key": "hunter2", "port": 80}, "vpn": {"root": "dc=x"}, "plain": null, "more": 1,
     });
-    assert_eq!(config, expected);
+    assert_eq!(Value::Object(config), expected);
     assert_eq!(
         packs.packs["lab"].config.as_ref().unwrap()["fog"]["key"],
         "{{ st2kv.system.key }}"
