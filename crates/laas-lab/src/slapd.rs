@@ -17,6 +17,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::process::Command;
 use tokio::sync::Mutex;
 use tokio::task::{JoinHandle, JoinSet};
+use uuid::Uuid;
 
 use crate::faults::{Faults, Kind, Peer};
 use crate::http::reset;
@@ -186,7 +187,8 @@ impl Server {
         fs::write(file.path(), password)?;
         let mut command = Command::new(tool);
         command
-            .env("LDAPTLS_CACERT", self.directory.join("ca.crt"))
+            // The certificate is for the address that clients use.
+            .env("LDAPTLS_REQCERT", "never")
             .args(["-x", "-H", &format!("ldaps://{}", self.ldaps), "-D", dn, "-y"])
             .arg(file.path())
             .args(arguments);
@@ -330,8 +332,11 @@ async fn run(directory: &Path, password: &str) -> io::Result<(Owned, Server)> {
     }
 }
 
+/// A port on an address that hardly anybody else has: another lab that starts
+/// at the same moment must not be taken for this one's slapd.
 fn free_address() -> io::Result<SocketAddr> {
-    StdListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()
+    let [third, fourth, ..] = *Uuid::new_v4().as_bytes();
+    StdListener::bind((Ipv4Addr::new(127, 95, third, fourth.clamp(1, 254)), 0))?.local_addr()
 }
 
 /// Runs a tool to its end; what it printed on stderr is the error.

@@ -35,12 +35,13 @@ const DEPLOYS: [u32; 2] = [1, 17];
 const CAPTURE: u32 = 2;
 
 const QUEUED: u32 = 1;
+const CHECKED_IN: u32 = 2;
 const IN_PROGRESS: u32 = 3;
 const COMPLETE: u32 = 4;
 const CANCELLED: u32 = 5;
 const STATES: [(u32, &str); 5] = [
     (QUEUED, "Queued"),
-    (2, "Checked In"),
+    (CHECKED_IN, "Checked In"),
     (IN_PROGRESS, "In-Progress"),
     (COMPLETE, "Complete"),
     (CANCELLED, "Cancelled"),
@@ -341,13 +342,13 @@ impl State {
         Some(id(&task.row, "id"))
     }
 
-    /// The host checks in and begins, or begins anew.
+    /// The host checks in and is about to begin, or to begin anew.
     pub fn start(&mut self, key: u32) -> Order {
         let Some(task) = self.tasks.get_mut(&key) else {
             return Order::Disk;
         };
         task.started = Some(OffsetDateTime::now_utc());
-        set(&mut task.row, "stateID", IN_PROGRESS);
+        set(&mut task.row, "stateID", CHECKED_IN);
         set(&mut task.row, "checkInTime", now());
         set(&mut task.row, "pct", "0000000000");
         set(&mut task.row, "percent", "");
@@ -358,7 +359,7 @@ impl State {
         match self.images.get(&image).and_then(|image| image.os.clone()) {
             Some(os) => Order::Deploy { task: key, image, os },
             // There are no files to write: the client stops with an error and
-            // the task stays in progress for ever.
+            // the task stays as it is for ever.
             None => Order::Disk,
         }
     }
@@ -370,6 +371,7 @@ impl State {
         let seconds = task
             .started
             .map_or(0, |started| (OffsetDateTime::now_utc() - started).whole_seconds());
+        set(&mut task.row, "stateID", IN_PROGRESS);
         set(&mut task.row, "checkInTime", now());
         set(&mut task.row, "pct", format_args!("{percent:010}"));
         set(&mut task.row, "percent", format_args!("{percent}.00%"));

@@ -49,7 +49,7 @@ async fn answer(Handle(switch): Handle<Nxos>, request: Request<Body>) -> Respons
         let output = failed("", "400", "Invalid request", "");
         return respond(StatusCode::BAD_REQUEST, "", &[output]);
     };
-    let outputs = if lie.is_some() && call.kind == "cli_conf" {
+    let outputs = if lie.is_some() {
         // Worked out on a copy that is thrown away.
         call.run(&mut switch.locked().clone())
     } else {

@@ -37,6 +37,7 @@ impl Stand {
         .await
         .expect("a lab");
         let client = Client::builder()
+            .no_proxy()
             .timeout(Duration::from_millis(500))
             .build()
             .expect("a client");

@@ -29,6 +29,7 @@ impl Stand {
             .await
             .expect("a free port");
         let client = Client::builder()
+            .no_proxy()
             .redirect(redirect::Policy::none())
             .build()
             .expect("a client");
@@ -219,6 +220,7 @@ async fn a_task_moves_only_when_its_host_boots_from_the_network() {
         os: ubuntu(),
     };
     assert_eq!(stand.fog.boot(&MAC.to_uppercase()), order);
+    assert_eq!(stand.states(), [2], "checked in");
     stand.fog.progress(1, 40);
     let task = stand.json("/task/1").await;
     assert_eq!(
@@ -256,7 +258,7 @@ async fn an_image_has_nothing_in_it_until_a_disk_was_captured() {
     assert_eq!(stand.fog.boot(MAC), Order::Disk);
     assert_eq!(
         stand.states(),
-        [3],
+        [2],
         "the client fails and FOG does not hear of it"
     );
     stand.call("DELETE", "/task/1/cancel", Value::Null).await;

@@ -26,7 +26,7 @@ impl Stand {
         let lab = Lab::start(LabOptions::default()).await.expect("a lab");
         Self {
             lab,
-            client: Client::new(),
+            client: Client::builder().no_proxy().build().expect("a client"),
         }
     }
 
@@ -225,7 +225,7 @@ async fn serve_says_where_it_is_obeys_and_leaves_nothing_behind() {
     BufReader::new(stdout).read_line(&mut line).expect("a line");
     let ready: Value = serde_json::from_str(&line).expect("one line of JSON");
     let control = ready["control"].as_str().expect("a URL").to_owned();
-    let client = Client::new();
+    let client = Client::builder().no_proxy().build().expect("a client");
     let post = async |path: &str, body: Value| {
         let answer = client
             .post(format!("{control}{path}"))

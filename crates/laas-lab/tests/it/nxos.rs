@@ -34,7 +34,7 @@ impl Stand {
             cabling,
             faults,
             server,
-            client: Client::new(),
+            client: Client::builder().no_proxy().build().expect("a client"),
         }
     }
 
