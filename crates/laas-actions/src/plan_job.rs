@@ -2,7 +2,7 @@
 
 use crate::posting;
 use laas_core::action::{Action, Context};
-use laas_core::engine::{self, Engine};
+use laas_core::engine;
 use laas_core::failure::Context as _;
 use laas_core::wait::Deadline;
 use laas_core::{Failure, ledger, lock};
@@ -57,7 +57,7 @@ impl Action for Args {
         };
         let new = read(List::New)?;
         let current = read(List::Current)?;
-        let execution = workflow(context)?;
+        let execution = posting::workflow(context)?;
         let mut known = BTreeMap::new();
         for task in new.iter().chain(&current) {
             let record = ledger::get(datastore, &task.id).at_peer("datastore")?;
@@ -103,16 +103,4 @@ impl Action for Args {
             plan,
         })
     }
-}
-
-/// Who works on the tasks: the workflow that this is a step of, since the step itself is over in a moment.
-fn workflow(context: &Context) -> Result<Option<String>, Failure> {
-    let Some(own) = context.execution() else {
-        return Ok(None);
-    };
-    let parent = match Engine::from_env().at_peer("datastore")? {
-        Some(engine) => engine.parent(&own).at_peer("datastore")?,
-        None => None,
-    };
-    Ok(Some(parent.unwrap_or(own)))
 }

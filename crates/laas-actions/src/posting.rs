@@ -1,6 +1,7 @@
 //! Telling the dashboard how far a task is, so that nothing is posted for another delta, twice, or unproven.
 
 use laas_core::action::Context;
+use laas_core::engine::Engine;
 use laas_core::failure::Context as _;
 use laas_core::ledger::{self, Record};
 use laas_core::wait::{Backoff, Deadline, Ended};
@@ -35,6 +36,22 @@ pub fn connect(context: &Context) -> Result<Dashboard, Failure> {
     let token = inventory::read(context.datastore()?, TOKEN_KEY).at_peer(DATASTORE)?;
     let config = context.config()?;
     Dashboard::new(config.dashboard()?, &token, config.timing.call()).at_peer(DASHBOARD)
+}
+
+/// The workflow that this action is a step of, which goes on when the step is over; without one, the action itself;
+/// nothing if a person runs it.
+///
+/// # Errors
+/// The engine can't be reached or refuses.
+pub fn workflow(context: &Context) -> Result<Option<String>, Failure> {
+    let Some(own) = context.execution() else {
+        return Ok(None);
+    };
+    let parent = match Engine::from_env().at_peer(DATASTORE)? {
+        Some(engine) => engine.parent(&own).at_peer(DATASTORE)?,
+        None => None,
+    };
+    Ok(Some(parent.unwrap_or(own)))
 }
 
 /// Posts a task's status with a message for its user and, for a VPN user, the lab's own token. The task is read again

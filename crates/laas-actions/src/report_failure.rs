@@ -1,7 +1,7 @@
 //! Tells users and operators what failed, where and why.
 
-use crate::messages;
 use crate::task_status::{self, post_all};
+use crate::{messages, posting};
 use laas_core::action::{Action, Context};
 use laas_core::config::Bot;
 use laas_core::http::Http;
@@ -75,7 +75,8 @@ impl Action for Args {
                 failure.host = self.host.as_ref().map(HostName::to_string);
             }
         }
-        let execution = context.execution();
+        // What to quote is a help, not worth failing for.
+        let execution = posting::workflow(context).ok().flatten();
         let message = messages::render("failure", &json!({"failures": failures, "execution": execution}))?;
         let posts: Vec<_> = tasks.iter().map(|task| (task.clone(), message.clone())).collect();
         let posted = post_all(context, 300, &posts);
@@ -181,4 +182,55 @@ fn post_to_bot(
         return Ok(());
     }
     Err(format!("the bot answered HTTP {}", answer.status).into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_shape_of_result_tells_what_failed() {
+        let failed = |stdout: Value| json!({"failed": true, "succeeded": false, "return_code": 1, "stdout": stdout, "stderr": "error: noise"});
+        let fog = json!({"error": "no such image", "hint": "upload it", "peer": "fog", "host": "pod1"});
+        let ok = json!({"failed": false, "succeeded": true, "stdout": {"error": "overcome"}});
+        let said = "fog: no such image";
+        for (result, expected) in [
+            (fog.clone(), vec![said]),
+            (failed(fog.clone()), vec![said]),
+            // With items: also the ones that went well.
+            (json!([ok, failed(fog.clone()), failed(fog.clone())]), vec![said]),
+            // A workflow below this one.
+            (
+                json!({"output": {"ready": false}, "errors": [
+                    {"type": "error", "message": "Execution failed.", "task_id": "write_image", "result": failed(fog.clone())},
+                    {"type": "error", "message": "Execution failed.", "task_id": "fail"},
+                ]}),
+                vec![said],
+            ),
+            // Something was printed beside the document.
+            (failed(json!(format!("a line\n{fog}\n"))), vec![said]),
+            (
+                json!({"a": failed(json!({"error": "no link"})), "b": failed(fog.clone())}),
+                vec![": no link", said],
+            ),
+            (
+                json!({"failed": true, "return_code": -9, "stdout": "", "stderr": ""}),
+                vec![": a step took too long and was stopped"],
+            ),
+            (
+                json!({"failed": true, "return_code": 127, "stdout": ""}),
+                vec![": a step ended with code 127 and said nothing"],
+            ),
+            (json!(null), vec![": a step failed and said nothing"]),
+        ] {
+            let found = find_all(&result);
+            let shown: Vec<_> = found
+                .iter()
+                .map(|f| format!("{}: {}", f.peer.as_deref().unwrap_or_default(), f.error))
+                .collect();
+            assert_eq!(shown, expected, "{result}");
+        }
+        let many: Vec<_> = (0..100).map(|n| json!({"error": format!("{n}")})).collect();
+        assert_eq!(find_all(&json!(many)).len(), MOST);
+    }
 }

@@ -1,0 +1,399 @@
+//! A job from its plan to its last post, against a dashboard that behaves as the real one does.
+
+use crate::pack::{Ended, Pack};
+use laas_lab::bot::Bot;
+use laas_lab::dashboard::{CaptureBooking, Dashboard, TaskState, TaskType};
+use laas_lab::faults::{Fault, Faults, Kind, Peer};
+use laas_lab::http::Server;
+use serde_json::{Value, json};
+use std::net::Ipv4Addr;
+use tokio::runtime::Runtime;
+
+const KEY: &str =
+    "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAITestOnlyKeyForAlice {{ st2kv.system.lab_auth_token }}\n";
+
+/// The captured booking as job 1, a bot, and the pack.
+struct Lab {
+    dashboard: Dashboard,
+    bot: Bot,
+    faults: Faults,
+    pack: Pack,
+    _servers: [Server; 2],
+    _runtime: Runtime,
+}
+
+impl Lab {
+    fn new() -> Self {
+        let dashboard = Dashboard::new("UNH_IOL", "token", &[]);
+        let booking = CaptureBooking {
+            alice_key: Some(KEY.to_owned()),
+            software: true,
+            snapshot: true,
+            ..CaptureBooking::default()
+        };
+        assert_eq!(dashboard.book_capture(booking), Ok(1));
+        let (bot, faults, runtime) = (Bot::default(), Faults::default(), Runtime::new().unwrap());
+        let serve = |peer, router| {
+            let server = Server::start(Ipv4Addr::LOCALHOST, peer, router, faults.clone());
+            runtime.block_on(server).unwrap()
+        };
+        let servers = [
+            serve(Peer::Dashboard, dashboard.router()),
+            serve(Peer::Bot, bot.router()),
+        ];
+        let config = json!({
+            "dashboard": {"address": servers[0].url(), "lab_name": "UNH_IOL"},
+            "bot": {"address": servers[1].url(), "endpoints": {"failure": "/chat/notify"}},
+            "timing": {"call": 1, "concurrency": 5, "retries": 2, "retry_delay": 7},
+        });
+        Self {
+            pack: Pack::new(config, &[("lab_auth_token", json!("token"))]),
+            dashboard,
+            bot,
+            faults,
+            _servers: servers,
+            _runtime: runtime,
+        }
+    }
+
+    fn plan(&self) -> Value {
+        let plan = self.pack.run(env!("CARGO_BIN_EXE_plan_job"), &["--job_id=1"]);
+        plan.done()
+    }
+
+    fn post(&self, status: u16, tasks: &Value) -> Ended {
+        let args = [format!("--status={status}"), format!("--tasks={tasks}")];
+        self.pack.run(
+            env!("CARGO_BIN_EXE_task_status"),
+            &args.each_ref().map(String::as_str),
+        )
+    }
+
+    fn report(&self, tasks: &Value, failure: &Value) -> Ended {
+        let args = [
+            "--host=pod1".to_owned(),
+            format!("--tasks={tasks}"),
+            format!("--failure={failure}"),
+        ];
+        let executable = env!("CARGO_BIN_EXE_report_failure");
+        self.pack.run(executable, &args.each_ref().map(String::as_str))
+    }
+
+    /// What the dashboard knows of a task that was planned.
+    fn task(&self, planned: &Value) -> TaskState {
+        let tasks = self.dashboard.job(1).unwrap().tasks;
+        let found = tasks
+            .into_iter()
+            .find(|t| t.id == planned["task"].as_str().unwrap());
+        found.unwrap()
+    }
+
+    fn ledger(&self, planned: &Value) -> Value {
+        self.pack
+            .key(&format!("task_{}", planned["task"].as_str().unwrap()))
+    }
+
+    fn fault(&self, peer: Peer, kind: Kind, times: u32) {
+        let fault = Fault {
+            kind,
+            skip: 0,
+            times: Some(times),
+        };
+        self.faults.set(peer, fault).unwrap();
+    }
+}
+
+/// The planned hardware task of pod1.
+fn hardware(plan: &Value) -> Value {
+    let mut task = plan["hosts"][0]["hardware"].clone();
+    assert_eq!(plan["hosts"][0]["host"], "pod1");
+    task["event"] = json!("hardware");
+    task["facts"] = json!({"host": "pod1", "hostname": "jump"});
+    task
+}
+
+#[test]
+fn a_job_is_planned_begun_and_done_once() {
+    let lab = Lab::new();
+    let dry = lab
+        .pack
+        .run(env!("CARGO_BIN_EXE_plan_job"), &["--job_id=1", "--dry_run"]);
+    assert_eq!(dry.done()["changed"], true);
+    assert_eq!(lab.pack.keys().len(), 1);
+    let plan = lab.plan();
+    assert_eq!(
+        plan["settings"],
+        json!({"concurrency": 5, "retries": 2, "retry_delay": 7})
+    );
+    assert_eq!(plan["tasks"].as_array().unwrap().len(), 9);
+    // What a tenant wrote into a key is no expression any more.
+    let key = plan["users"][0]["key"]["key"].as_str().unwrap();
+    assert!(
+        key.starts_with("ssh-ed25519 AAAA") && !key.contains("{{"),
+        "{key}"
+    );
+    let task = hardware(&plan);
+    assert_eq!(lab.ledger(&task)["state"], 0);
+    assert_eq!(lab.plan()["changed"], false);
+
+    let begun = lab.post(100, &plan["tasks"]).done();
+    assert_eq!(
+        (&begun["changed"], begun["posted"].as_array().unwrap().len()),
+        (&json!(true), 9)
+    );
+    assert_eq!(
+        lab.post(100, &plan["tasks"]).done(),
+        json!({"changed": false, "posted": [], "superseded": [], "gone": []})
+    );
+    assert_eq!(lab.dashboard.posts().len(), 9);
+
+    let unsupported = lab.post(300, &plan["unsupported"]).done();
+    assert_eq!(unsupported["posted"].as_array().unwrap().len(), 2);
+    let messages: Vec<_> = plan["unsupported"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|t| lab.task(t).message)
+        .collect();
+    assert!(
+        messages.iter().any(|m| m.contains("does not install Fuel")),
+        "{messages:?}"
+    );
+    assert!(messages.iter().any(|m| m.contains("snapshots")), "{messages:?}");
+
+    let done = lab.post(200, &json!([task])).done();
+    assert_eq!(done["posted"], json!([task["task"]]));
+    let state = lab.task(&task);
+    assert_eq!(state.status, 200);
+    assert_eq!(
+        state.message,
+        "Host pod1 runs the image that you asked for and calls itself jump."
+    );
+    assert_eq!(lab.post(200, &json!([task])).done()["changed"], false);
+    assert_eq!(lab.dashboard.posts().len(), 12);
+    assert_eq!(lab.ledger(&task)["state"], 200);
+    // What is done and what is refused is not planned again; what is under way keeps its name.
+    let again = lab.plan();
+    assert_eq!(again["tasks"].as_array().unwrap().len(), 6);
+    assert_eq!(
+        again["hosts"][0]["network"]["request"],
+        plan["hosts"][0]["network"]["request"]
+    );
+    assert_eq!(again["changed"], false);
+}
+
+#[test]
+fn nothing_is_posted_for_work_that_is_no_longer_wanted() {
+    type Change = fn(&Dashboard);
+    let cases: [(&str, Change, &str); 4] = [
+        ("the booking ended", |d| d.end(1).unwrap(), "superseded"),
+        ("another image", |d| d.reimage("pod1", 22).unwrap(), "superseded"),
+        (
+            "the same image again",
+            |d| d.reimage("pod1", 17).unwrap(),
+            "superseded",
+        ),
+        ("the booking was deleted", |d| d.delete(1).unwrap(), "gone"),
+    ];
+    for (what, change, answer) in cases {
+        let lab = Lab::new();
+        let plan = lab.plan();
+        lab.post(100, &plan["tasks"]).done();
+        let task = hardware(&plan);
+        change(&lab.dashboard);
+        let posts = lab.dashboard.posts().len();
+        let output = lab.post(200, &json!([task])).done();
+        assert_eq!(output[answer], json!([task["task"]]), "{what}");
+        assert_eq!(output["changed"], false, "{what}");
+        assert_eq!(lab.dashboard.posts().len(), posts, "{what}");
+        let again = lab.plan();
+        if what.contains("image") {
+            assert_ne!(hardware(&again)["request"], task["request"], "{what}");
+            let begun = lab.post(100, &json!([hardware(&again)])).done();
+            assert_eq!(begun["changed"], true, "{what}");
+            // The execution that began the work before is late, and its word does not count any more.
+            let late = lab.post(200, &json!([task])).done();
+            assert_eq!(late["superseded"], json!([task["task"]]), "{what}");
+            assert_eq!(lab.task(&task).status, 100, "{what}");
+        } else {
+            assert_eq!(again["hosts"], json!([]), "{what}");
+        }
+    }
+}
+
+#[test]
+fn passing_trouble_is_outlasted() {
+    for (kind, times) in [
+        (Kind::Refuse, 2),
+        (Kind::Hang, 1),
+        (Kind::Http500, 3),
+        (Kind::Html, 3),
+        (Kind::CutJson, 4),
+    ] {
+        for skip in [0, 3] {
+            let lab = Lab::new();
+            let plan = lab.plan();
+            let task = hardware(&plan);
+            lab.post(100, &plan["tasks"]).done();
+            // The fault hits the first look at the task, or the post itself.
+            let fault = Fault {
+                kind,
+                skip,
+                times: Some(times),
+            };
+            lab.faults.set(Peer::Dashboard, fault).unwrap();
+            let output = lab.post(200, &json!([task])).done();
+            assert_eq!(output["posted"], json!([task["task"]]), "{kind:?} after {skip}");
+            assert_eq!(lab.task(&task).status, 200, "{kind:?} after {skip}");
+            assert_eq!(lab.post(200, &json!([task])).done()["changed"], false);
+        }
+    }
+}
+
+#[test]
+fn a_yes_without_a_deed_is_noticed() {
+    let lab = Lab::new();
+    let plan = lab.plan();
+    lab.fault(Peer::Dashboard, Kind::Lie, 3);
+    lab.post(100, &json!([hardware(&plan)])).done();
+    assert_eq!(lab.task(&hardware(&plan)).status, 100);
+    lab.faults.set(Peer::Dashboard, Kind::Lie).unwrap();
+    let failure = lab.post(200, &json!([hardware(&plan)])).failed(3);
+    assert_eq!(failure["peer"], "dashboard");
+    // The next execution finds the task unfinished and its end unposted.
+    lab.faults.clear(&Peer::Dashboard);
+    let again = lab.plan();
+    assert_eq!(hardware(&again)["request"], hardware(&plan)["request"]);
+    lab.post(100, &json!([hardware(&again)])).done();
+    let output = lab.post(200, &json!([hardware(&again)])).done();
+    assert_eq!(output["changed"], true);
+}
+
+#[test]
+fn a_lost_100_is_posted_again() {
+    let lab = Lab::new();
+    let plan = lab.plan();
+    let task = hardware(&plan);
+    lab.faults.set(Peer::Dashboard, Kind::Lie).unwrap();
+    lab.post(100, &json!([task])).failed(3);
+    assert_eq!(
+        (lab.ledger(&task)["state"].as_u64(), lab.task(&task).status),
+        (Some(100), 0)
+    );
+    lab.faults.clear(&Peer::Dashboard);
+    assert_eq!(lab.post(100, &json!([task])).done()["changed"], true);
+    assert_eq!(lab.task(&task).status, 100);
+}
+
+#[test]
+fn all_is_done_although_the_mail_about_it_failed() {
+    let lab = Lab::new();
+    let plan = lab.plan();
+    lab.dashboard.set_mail_down(true);
+    let output = lab.post(200, &plan["tasks"]).done();
+    assert_eq!(output["posted"].as_array().unwrap().len(), 9);
+    let tasks = lab.dashboard.job(1).unwrap().tasks;
+    assert!(tasks.iter().all(|t| t.status == 200));
+    // The one that answered HTTP 500 is seen among the done ones, not posted again.
+    assert_eq!(lab.dashboard.posts().len(), 9);
+}
+
+#[test]
+fn a_dashboard_that_does_not_help_is_named() {
+    let lab = Lab::new();
+    let plan = lab.plan();
+    let task = json!([hardware(&plan)]);
+    for (kind, code, said) in [
+        (Kind::Refuse, 3, "can't reach"),
+        (Kind::Html, 3, "instead of JSON"),
+        (Kind::WrongCredentials, 1, "refuses our token"),
+    ] {
+        lab.faults.set(Peer::Dashboard, kind).unwrap();
+        let planned = lab.pack.run(env!("CARGO_BIN_EXE_plan_job"), &["--job_id=1"]);
+        for failure in [planned.failed(code), lab.post(100, &task).failed(code)] {
+            assert_eq!(failure["peer"], "dashboard", "{kind:?}");
+            assert!(failure["error"].as_str().unwrap().contains(said), "{failure}");
+        }
+    }
+    assert_eq!(lab.task(&task[0]).status, 0);
+}
+
+#[test]
+fn a_failure_reaches_users_and_operators_once() {
+    let lab = Lab::new();
+    let plan = lab.plan();
+    let tasks = &plan["hosts"][0]["tasks"];
+    lab.post(100, &plan["tasks"]).done();
+    // The hardware is proven; what fails is the network.
+    lab.post(200, &json!([hardware(&plan)])).done();
+    let failure = json!({"failed": true, "return_code": 1, "stdout":
+        {"error": "port Ethernet1/34 is not there", "hint": "look at the cabling", "peer": "switch"}});
+    let output = lab.report(tasks, &failure).done();
+    let network = &plan["hosts"][0]["network"];
+    assert_eq!(output["posted"], json!([network["task"]]));
+    assert_eq!(output["told_operator"], true);
+    let state = lab.task(network);
+    assert_eq!(state.status, 300);
+    for said in ["pod1", "the switch", "port Ethernet1/34 is not there", "Reset"] {
+        assert!(state.message.contains(said), "{}", state.message);
+    }
+    assert!(!state.message.contains("look at the cabling"));
+    assert_eq!(lab.task(&hardware(&plan)).status, 200);
+    let told = lab.bot.messages();
+    assert_eq!((told.len(), told[0].path.as_str()), (1, "/chat/notify"));
+    let body: Value = serde_json::from_str(&told[0].body).unwrap();
+    assert_eq!(
+        body["text"],
+        "pod1: switch: port Ethernet1/34 is not there (hint: look at the cabling)"
+    );
+    assert_eq!(body["job"], 1);
+    let again = lab.report(tasks, &failure).done();
+    assert_eq!(
+        (&again["changed"], &again["told_operator"]),
+        (&json!(false), &json!(false))
+    );
+    assert_eq!(lab.bot.messages().len(), 1);
+}
+
+#[test]
+fn a_dead_bot_keeps_nobody_from_being_told() {
+    for kind in [Kind::Refuse, Kind::Http500] {
+        let lab = Lab::new();
+        let plan = lab.plan();
+        lab.faults.set(Peer::Bot, kind).unwrap();
+        let tasks = json!([hardware(&plan)]);
+        let output = lab.report(&tasks, &json!({"error": "no"})).done();
+        assert_eq!(
+            (&output["changed"], &output["told_operator"]),
+            (&json!(true), &json!(false))
+        );
+        assert_eq!(lab.task(&tasks[0]).status, 300);
+    }
+}
+
+#[test]
+fn a_dead_dashboard_keeps_nobody_from_being_told() {
+    let lab = Lab::new();
+    let plan = lab.plan();
+    lab.faults.set(Peer::Dashboard, Kind::Refuse).unwrap();
+    let failure = json!({"error": "out of luck"});
+    let failed = lab.report(&json!([hardware(&plan)]), &failure).failed(3);
+    assert_eq!(failed["peer"], "dashboard");
+    let nobody = lab.report(&json!([]), &failure).done();
+    assert_eq!(nobody["told_operator"], true);
+    assert_eq!(lab.bot.messages().len(), 2);
+}
+
+#[test]
+fn access_tasks_are_told_apart() {
+    let lab = Lab::new();
+    let plan = lab.plan();
+    let users: Vec<_> = plan["users"].as_array().unwrap().iter().collect();
+    let shown: Vec<_> = users
+        .iter()
+        .map(|u| (u["user"].as_u64(), u["key"].is_null(), u["vpn"].is_null()))
+        .collect();
+    // Bob has no key.
+    assert_eq!(shown, [(Some(3), false, false), (Some(4), true, false)]);
+    assert_eq!(lab.task(&users[1]["vpn"]).task_type, TaskType::Access);
+}
