@@ -1,0 +1,191 @@
+//! What must hold for every state of a switch and every booking. The lines are carried out by an interpreter of
+//! its own, which knows nothing of the crate's parsers.
+
+use crate::{PARKING, open};
+use laas_core::VlanId;
+use laas_switch::{Mode, Port, PortName, Present, Switch, VlanSet, VlanState, Wish, diff};
+use proptest::prelude::*;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{LazyLock, Mutex};
+use std::time::Duration;
+
+const PORTS: usize = 6;
+const TENANT: [u64; 8] = [11, 12, 13, 100, 101, 102, 103, 120];
+
+type Vlans = BTreeSet<u64>;
+
+fn set(vlans: &Vlans) -> VlanSet {
+    vlans.iter().map(|v| crate::vlan(*v)).collect()
+}
+
+/// Left by whoever was there before: any VLANs in any mode.
+fn port() -> impl Strategy<Value = Port> {
+    let mode = prop_oneof![
+        Just(Mode::Access),
+        Just(Mode::Trunk),
+        Just(Mode::Trunk),
+        Just(Mode::Routed)
+    ];
+    let vlan = || prop_oneof![Just(1), Just(PARKING), Just(99), Just(11), 300..310u64].prop_map(crate::vlan);
+    let allowed = prop_oneof![
+        Just(VlanSet::all()),
+        proptest::collection::btree_set(prop_oneof![1..20u64, 100..125u64, 300..310u64], 0..6)
+            .prop_map(|s| set(&s)),
+    ];
+    (mode, vlan(), vlan(), allowed).prop_map(|(mode, access, native, allowed)| match mode {
+        // A routed port has nothing of a switch port.
+        Mode::Routed => Port {
+            mode,
+            access: None,
+            native: crate::vlan(1),
+            allowed: VlanSet::all(),
+        },
+        mode => Port {
+            mode,
+            access: Some(access),
+            native,
+            allowed,
+        },
+    })
+}
+
+fn present() -> impl Strategy<Value = Present> {
+    let state = prop_oneof![
+        Just(None),
+        Just(Some(VlanState::Active)),
+        Just(Some(VlanState::Suspended))
+    ];
+    let ids: Vec<u64> = TENANT.into_iter().chain([1, 99, PARKING]).collect();
+    let vlans = proptest::collection::vec(state, ids.len());
+    (vlans, proptest::collection::vec(port(), PORTS)).prop_map(move |(states, ports)| Present {
+        vlans: ids
+            .iter()
+            .zip(states)
+            .filter_map(|(id, state)| Some((crate::vlan(*id), state?)))
+            .collect(),
+        ports: ports
+            .into_iter()
+            .enumerate()
+            .map(|(i, port)| (crate::name(i + 1), port))
+            .collect(),
+        untouchable: BTreeMap::new(),
+    })
+}
+
+fn wanted() -> impl Strategy<Value = BTreeMap<PortName, Port>> {
+    let vlans = proptest::sample::subsequence(TENANT.to_vec(), 0..TENANT.len());
+    let wish = (vlans, any::<bool>()).prop_map(|(vlans, untagged)| {
+        // The first one is untagged, if any is.
+        let vlans = vlans
+            .into_iter()
+            .enumerate()
+            .map(|(i, id)| (crate::vlan(id), !(untagged && i == 0)));
+        Wish::new(vlans).unwrap().port(crate::vlan(PARKING))
+    });
+    proptest::collection::btree_map((1..=PORTS).prop_map(crate::name), wish, 0..=PORTS)
+}
+
+fn lines(present: &Present, wanted: &BTreeMap<PortName, Port>) -> Vec<String> {
+    // Made once, since a client of HTTP takes its time; nothing is sent.
+    static SWITCH: LazyLock<Mutex<Box<dyn Switch>>> =
+        LazyLock::new(|| Mutex::new(open("http://127.0.0.1:1", "", Duration::from_secs(1))));
+    SWITCH.lock().unwrap().commands(&diff(present, wanted))
+}
+
+/// Carries out one line after the other, and looks at the state after each.
+fn carry_out(present: &Present, lines: &[String], mut look: impl FnMut(&Present)) -> Present {
+    let mut state = present.clone();
+    let mut on_port: Option<PortName> = None;
+    let mut on_vlan: Option<VlanId> = None;
+    for line in lines {
+        let words: Vec<_> = line.split(' ').collect();
+        let list = |text: &str| text.parse::<VlanSet>().unwrap();
+        match (words.as_slice(), &on_port, on_vlan) {
+            (["vlan", id], ..) => {
+                let id: VlanId = id.parse().unwrap();
+                state.vlans.entry(id).or_insert(VlanState::Active);
+                (on_port, on_vlan) = (None, Some(id));
+            }
+            (["interface", port], ..) => (on_port, on_vlan) = (Some(port.parse().unwrap()), None),
+            (["exit"], ..) => (on_port, on_vlan) = (None, None),
+            (["name", new], _, Some(id)) => assert_eq!(*new, format!("laas-{id}")),
+            (["state", "active"] | ["no", "shutdown"], _, Some(id)) => {
+                state.vlans.insert(id, VlanState::Active);
+            }
+            (["switchport", rest @ ..], Some(port), _) => {
+                let port = state.ports.get_mut(port).expect("a port of the switch");
+                assert!(
+                    rest.is_empty() || port.mode != Mode::Routed,
+                    "`{line}` on a routed port"
+                );
+                match rest {
+                    [] if port.mode == Mode::Routed => port.mode = Mode::Access,
+                    [] => {}
+                    ["mode", "trunk"] => port.mode = Mode::Trunk,
+                    ["trunk", "native", "vlan", id] => port.native = id.parse().unwrap(),
+                    ["trunk", "allowed", "vlan", "add", vlans] => port.allowed.extend(list(vlans).iter()),
+                    ["trunk", "allowed", "vlan", vlans] => port.allowed = list(vlans),
+                    _ => panic!("`{line}`"),
+                }
+            }
+            _ => panic!("`{line}` is out of place"),
+        }
+        look(&state);
+    }
+    state
+}
+
+proptest! {
+    #[test]
+    fn the_difference_leads_to_what_is_wanted_and_nowhere_else(present in present(), wanted in wanted()) {
+        let lines = lines(&present, &wanted);
+        prop_assert!(!lines.iter().any(|l| l.starts_with("no vlan")), "{lines:?}");
+        let after = carry_out(&present, &lines, |state| {
+            for (name, port) in state.ports.iter().filter(|(_, p)| p.mode == Mode::Trunk) {
+                let before = &present.ports[name];
+                let mine = |v| wanted.get(name).is_some_and(|w| w.allowed.contains(v));
+                let was = |v| before.mode == Mode::Trunk && before.allowed.contains(v);
+                assert!(port.allowed.iter().all(|v| mine(v) || was(v)), "{name} carries {port} for a moment");
+            }
+        });
+        let needed: BTreeSet<VlanId> =
+            wanted.values().flat_map(|p| p.allowed.iter().chain([p.native])).collect();
+        for (name, before) in &present.ports {
+            match wanted.get(name) {
+                Some(wanted) => prop_assert!(after.ports[name].does(wanted), "{name}: {}", after.ports[name]),
+                None => prop_assert_eq!(&after.ports[name], before),
+            }
+        }
+        for (id, state) in &after.vlans {
+            let expected = if needed.contains(id) { Some(&VlanState::Active) } else { present.vlans.get(id) };
+            prop_assert_eq!(Some(state), expected, "VLAN {}", id);
+        }
+        prop_assert!(needed.iter().all(|id| after.vlans.contains_key(id)));
+        prop_assert!(needed.iter().all(|id| TENANT.contains(&u64::from(id.get())) || u64::from(id.get()) == PARKING));
+        prop_assert_eq!(diff(&after, &wanted), vec![], "twice is nothing");
+    }
+
+    #[test]
+    fn a_set_is_what_it_shows(vlans in proptest::collection::btree_set(1..=4094u64, 0..200)) {
+        let set = set(&vlans);
+        let shown = set.to_string();
+        prop_assert_eq!(shown.parse::<VlanSet>().unwrap(), set);
+        let rest: Vlans = (1..=4094).filter(|v| !vlans.contains(v)).collect();
+        if !vlans.is_empty() {
+            prop_assert_eq!(format!("except {shown}").parse::<VlanSet>().unwrap().to_string(), crate::properties::set(&rest).to_string());
+        }
+    }
+}
+
+#[test]
+fn a_long_list_takes_several_lines() {
+    let odd: Vec<u64> = (1..=400).step_by(2).collect();
+    let name = crate::name(1);
+    let mut present = Present::default();
+    present.ports.insert(name.clone(), crate::port(Some(11), &[]));
+    let wanted = BTreeMap::from([(name.clone(), crate::port(None, &odd))]);
+    let lines = lines(&present, &wanted);
+    assert!(lines.iter().all(|l| l.len() < 250));
+    let after = carry_out(&present, &lines, |_| ());
+    assert!(after.ports[&name].does(&wanted[&name]));
+}
