@@ -25,8 +25,8 @@ pub struct Args {
         default_value_t
     )]
     hosts: JsonArg<Option<Vec<HostName>>>,
-    /// VLANs by host and interface, e.g. {"pod1": {"02:00:00:00:01:01": [{"vlan_id": 11, "tagged": false}]}};
-    /// an interface that is not named gets none.
+    /// What the interfaces of hosts get, and those that are not named nothing, e.g.
+    /// [{"host": "pod1", "interfaces": {"02:00:00:00:01:01": [{"vlan_id": 11, "tagged": false}]}}].
     #[arg(
         long,
         env = "LAAS_NETWORKS",
@@ -34,13 +34,19 @@ pub struct Args {
         value_name = "JSON",
         default_value_t
     )]
-    networks: JsonArg<Option<Networks>>,
+    networks: JsonArg<Option<Vec<HostNetworks>>>,
     /// Show what would change and change nothing.
     #[arg(long = "dry_run")]
     dry_run: bool,
 }
 
 type Networks = BTreeMap<HostName, BTreeMap<Mac, Vec<Vlan>>>;
+
+#[derive(Clone, Deserialize)]
+struct HostNetworks {
+    host: HostName,
+    interfaces: BTreeMap<Mac, Vec<Vlan>>,
+}
 
 #[derive(Clone, Deserialize)]
 struct Vlan {
@@ -84,9 +90,11 @@ impl Action for Args {
 
     fn run(self, context: &Context) -> Result<Output, Failure> {
         let dry_run = self.dry_run;
-        let hosts = self.hosts.get("hosts")?.unwrap_or_default();
-        let networks = self.networks.get("networks")?.unwrap_or_default();
-        let work = gather(context, &hosts, networks)?;
+        let (hosts, networks) = (self.hosts.get("hosts")?, self.networks.get("networks")?);
+        if hosts.is_none() && networks.is_none() {
+            return Err(Failure::input("neither `hosts` nor `networks` is given"));
+        }
+        let work = gather(context, &hosts.unwrap_or_default(), by_host(networks.unwrap_or_default())?)?;
         let results: Vec<_> = std::thread::scope(|scope| {
             let threads: Vec<_> = work
                 .iter()
@@ -141,6 +149,16 @@ impl Action for Args {
     }
 }
 
+fn by_host(networks: Vec<HostNetworks>) -> Result<Networks, Failure> {
+    let mut hosts = Networks::new();
+    for HostNetworks { host, interfaces } in networks {
+        if hosts.insert(host.clone(), interfaces).is_some() {
+            return Err(Failure::input(format!("`{host}` is in `networks` twice")).host(host));
+        }
+    }
+    Ok(hosts)
+}
+
 /// The ports of all hosts by switch, as they shall be.
 ///
 /// # Errors
@@ -163,9 +181,6 @@ fn gather(context: &Context, hosts: &[HostName], mut networks: Networks) -> Resu
         return Err(Failure::input(format!("`{host}` is in `hosts` and in `networks`")).host(host));
     }
     let names: BTreeSet<HostName> = hosts.iter().chain(networks.keys()).cloned().collect();
-    if names.is_empty() {
-        return Err(Failure::input("neither `hosts` nor `networks` names a host"));
-    }
     let mut by_switch: BTreeMap<String, Work> = BTreeMap::new();
     for name in names {
         let host = Host::load(context.datastore()?, &name)

@@ -58,10 +58,12 @@ fn parameter(text: &mut String, arg: &Arg, present: &Value) {
     if is_required(arg, present) {
         text.push_str("    required: true\n");
     }
+    let is_text = kind(arg, present) == "string";
+    let shown = |text: &str| if is_text { scalar(text) } else { text.to_owned() };
     let values: Vec<String> = arg
         .get_possible_values()
         .iter()
-        .map(|v| scalar(v.get_name()))
+        .map(|v| shown(v.get_name()))
         .collect();
     if !values.is_empty() && !is_flag(arg) {
         let _ = writeln!(text, "    enum: [{}]", values.join(", "));
@@ -69,13 +71,7 @@ fn parameter(text: &mut String, arg: &Arg, present: &Value) {
     if is_flag(arg) {
         text.push_str("    default: false\n");
     } else if let Some(default) = arg.get_default_values().first().filter(|_| !is_json(arg)) {
-        let default = default.to_string_lossy();
-        let shown = if kind(arg, present) == "string" {
-            scalar(&default)
-        } else {
-            default.into_owned()
-        };
-        let _ = writeln!(text, "    default: {shown}");
+        let _ = writeln!(text, "    default: {}", shown(&default.to_string_lossy()));
     }
     let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
     let _ = writeln!(text, "    description: {}", scalar(help.trim_end_matches('.')));
@@ -114,7 +110,8 @@ fn kind(arg: &Arg, present: &Value) -> String {
         "boolean".to_owned()
     } else if is_json(arg) {
         present["type"].as_str().unwrap_or("object").to_owned()
-    } else if integer.iter().any(|i| parsed.type_id() == *i) {
+    } else if integer.iter().any(|i| parsed.type_id() == *i) || present["type"] == "integer" {
+        // A type of the house's own can be a number as well.
         "integer".to_owned()
     } else {
         "string".to_owned()

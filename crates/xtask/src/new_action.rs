@@ -56,7 +56,8 @@ pub fn run(root: &Path, name: &str) -> anyhow::Result<()> {
         crate_dir.join(format!("bin/{name}.rs")),
         check_pack::executable(name),
     )?;
-    let command = clap::Command::new(name.to_owned())
+    // clap's names live as long as the process, and so may this one.
+    let command = clap::Command::new(&*name.to_owned().leak())
         .about("Say in one sentence what it does")
         .arg(
             clap::Arg::new("host")
