@@ -152,15 +152,19 @@ impl Rack {
         );
     }
 
-    /// `ipmitool` with these words.
+    /// `ipmitool` as the administrator, with these words.
     pub async fn ipmi(&self, words: &str) -> Output {
+        self.ipmi_as("ADMIN", PASSWORD, words).await
+    }
+
+    pub async fn ipmi_as(&self, user: &str, password: &str, words: &str) -> Output {
         Command::new("ipmitool")
             .args(["-I", "lanplus", "-C", "3", "-N", "1", "-R", "1", "-E"])
-            .args(["-U", "ADMIN", "-H", &bmc_address(1).to_string()])
+            .args(["-U", user, "-H", &bmc_address(1).to_string()])
             .args(["-p", &self.ports.bmc.to_string()])
             .args(words.split(' '))
             .env_remove("IPMITOOL_PASSWORD")
-            .env("IPMI_PASSWORD", PASSWORD)
+            .env("IPMI_PASSWORD", password)
             .output()
             .await
             .unwrap()

@@ -78,11 +78,21 @@ async fn users_are_kept_and_the_administrator_is_in_slot_two() {
     let users = rack.ipmi_ok("user list 1").await;
     let administrator = users.lines().find(|line| line.contains("ADMIN ")).unwrap();
     assert!(administrator.starts_with("2 "), "{administrator}");
-    rack.ipmi_ok("user set name 5 tenant").await;
-    rack.ipmi_ok("user enable 5").await;
+    for words in [
+        "user set name 5 tenant",
+        "user set password 5 a-tenants-own",
+        "user enable 5",
+        "channel setaccess 1 5 link=on ipmi=on callin=on privilege=4",
+    ] {
+        rack.ipmi_ok(words).await;
+    }
     rack.machine.set_power(true);
     rack.machine.set_power(false);
-    assert!(rack.ipmi_ok("user list 1").await.contains("5   tenant"));
+    let output = rack.ipmi_as("tenant", "a-tenants-own", "power on").await;
+    assert!(output.status.success(), "{output:?}");
+    assert!(rack.machine.power());
+    let output = rack.ipmi_as("tenant", "a-guess", "power off").await;
+    assert!(!output.status.success(), "{output:?}");
     let lan = rack.ipmi_ok("lan print 1").await;
     assert!(lan.contains(": 127.97.0.1\n"), "{lan}");
     assert!(lan.contains(": 02:00:00:00:01:b0"), "{lan}");

@@ -75,9 +75,10 @@ fn matches(unit: &Unit, nic: &Nic, name: &str) -> bool {
                 "MACAddress" | "PermanentMACAddress" => wanted.any(|mac| mac.eq_ignore_ascii_case(&nic.mac)),
                 "Name" => wanted.any(|pattern| glob(pattern, name)),
                 "OriginalName" => wanted.any(|pattern| glob(pattern, &nic.name)),
-                "Path" => wanted.any(|path| glob(path, &format!("pci-{}", nic.bus))),
-                // The lab's cards have no other properties to differ in.
-                "Type" => wanted.any(|kind| kind == "ether"),
+                "Type" => wanted.next().is_some_and(|first| match first.strip_prefix('!') {
+                    Some(first) => first != "ether" && wanted.all(|kind| kind != "ether"),
+                    None => first == "ether" || wanted.any(|kind| kind == "ether"),
+                }),
                 _ => false,
             };
             known |= hit;
@@ -158,7 +159,15 @@ mod tests {
             ),
             (
                 "10-netplan-eno2.network",
-                "[Match]\nName=en?2\n\n[Network]\nAddress=127.128.12.1/24\n",
+                "[Match]\nName=en?2\nType=!vlan bridge\n\n[Network]\nAddress=127.128.12.1/24\n",
+            ),
+            (
+                "10-netplan-eno3.network",
+                "[Match]\nOriginalName=eno3\nType=ether\n\n[Network]\nBridge=br0\n",
+            ),
+            (
+                "10-netplan-br0.network",
+                "[Match]\nName=br0\n\n[Network]\nDHCP=ipv4\n",
             ),
             (
                 "10-netplan-vlan11.netdev",
@@ -171,18 +180,20 @@ mod tests {
         ];
         let files = files.map(|(name, text)| (name.to_owned(), text.to_owned()));
         let found = links(&BTreeMap::from(files), &HostSpec::numbered(1).nics);
-        let link = |name: &str, card, tag, method| Link {
+        let link = |name: &str, card, tag, methods: &[Method]| Link {
             name: name.into(),
             card,
             tag,
-            methods: vec![method],
+            methods: methods.to_vec(),
         };
         assert_eq!(
             found,
             [
-                link("ens1", 0, None, Method::Dhcp),
-                link("vlan11", 0, Some(11), Method::Dhcp),
-                link("eno2", 1, None, Method::Static(Ipv4Addr::new(127, 128, 12, 1))),
+                link("ens1", 0, None, &[Method::Dhcp]),
+                link("vlan11", 0, Some(11), &[Method::Dhcp]),
+                link("eno2", 1, None, &[Method::Static(Ipv4Addr::new(127, 128, 12, 1))]),
+                link("eno3", 2, None, &[]),
+                link("br0", 2, None, &[Method::Dhcp]),
             ]
         );
     }
