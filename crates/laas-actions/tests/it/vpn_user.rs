@@ -1,0 +1,367 @@
+use crate::pack::{Ended, Pack, Running, wait_for};
+use laas_core::{Secret, config};
+use laas_lab::dashboard::{BookedHost, BookingSpec, Dashboard, HostSpec, Post, TaskState, UserSpec};
+use laas_lab::faults::{Fault, Faults, Kind, Peer};
+use laas_lab::http::Server;
+use laas_lab::slapd::{ADMIN, Slapd};
+use laas_vpn::{Directory, candidates};
+use serde_json::{Value, json};
+use std::net::Ipv4Addr;
+use std::time::Duration;
+use tempfile::TempDir;
+
+/// The user of the booking, on the dashboard.
+const USER: u64 = 3;
+
+/// A dashboard with one booking of one user, a directory, and the pack.
+struct Lab {
+    dashboard: Dashboard,
+    slapd: Slapd,
+    faults: Faults,
+    pack: Pack,
+    job: u32,
+    _server: Server,
+    _dir: TempDir,
+    runtime: tokio::runtime::Runtime,
+}
+
+impl Lab {
+    fn new() -> Self {
+        let faults = Faults::default();
+        let dashboard = Dashboard::new("lab", "token", &[]);
+        let email = "alice@example.org".to_owned();
+        dashboard.add_user(UserSpec {
+            id: 3,
+            username: "alice".to_owned(),
+            email,
+            ssh_key: None,
+        });
+        dashboard
+            .add_host(HostSpec::new("pod1", &["02:00:00:00:01:01"]))
+            .unwrap();
+        let host = BookedHost {
+            labid: "pod1".to_owned(),
+            image: 17,
+            hostname: "jump".to_owned(),
+            role: Default::default(),
+            networks: Default::default(),
+        };
+        let booking = BookingSpec {
+            owner: 3,
+            collaborators: Vec::new(),
+            hosts: vec![host],
+            opnfv: None,
+            snapshot: None,
+        };
+        let job = dashboard.book(booking).unwrap();
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .unwrap();
+        let router = dashboard.router();
+        let server = Server::start(Ipv4Addr::LOCALHOST, Peer::Dashboard, router, faults.clone());
+        let server = runtime.block_on(server).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let slapd = runtime
+            .block_on(Slapd::start(dir.path(), "admin-pw", faults.clone()))
+            .unwrap();
+        let config = json!({
+            "dashboard": {"address": server.url(), "lab_name": "lab"},
+            "vpn": {
+                "server": slapd.ldap_url(),
+                "authentication": {"user": ADMIN, "pass": "admin-pw"},
+                "directory": {"root": "o=opnfv,dc=example,dc=org", "user": "ou=People"},
+                "user": {"objects": ["top", "inetOrgPerson"]},
+                "tls": {"ca": slapd.ca_file()},
+            },
+            "timing": {"call": 5},
+        });
+        let pack = Pack::new(config, &[("lab_auth_token", json!("token"))]);
+        let lab = Self {
+            dashboard,
+            slapd,
+            faults,
+            pack,
+            job,
+            _server: server,
+            _dir: dir,
+            runtime,
+        };
+        lab.begin();
+        lab
+    }
+
+    /// The task is under way, as it is when the workflow comes to it.
+    fn begin(&self) {
+        let task = self.task();
+        let digest = laas_dashboard::digest(&task.delta);
+        let request = format!("{}:{digest}:0", task.id);
+        let refs = json!([{"job": self.job, "task": task.id, "digest": digest, "request": request}]);
+        let args = ["--status=100", &format!("--tasks={refs}")];
+        self.pack.run(env!("CARGO_BIN_EXE_task_status"), &args).done();
+    }
+
+    fn task(&self) -> TaskState {
+        let job = self.dashboard.job(self.job).unwrap();
+        job.tasks
+            .into_iter()
+            .find(|t| t.delta["access_type"] == "vpn")
+            .unwrap()
+    }
+
+    fn start(&self, args: &[&str]) -> Running {
+        let task = self.task();
+        let digest = laas_dashboard::digest(&task.delta);
+        let own = [
+            format!("--job_id={}", self.job),
+            format!("--task={}", task.id),
+            format!("--digest={digest}"),
+            format!("--request={}:{digest}:0", task.id),
+            format!("--user={USER}"),
+        ];
+        // What is given last counts.
+        let own: Vec<&str> = own
+            .iter()
+            .map(String::as_str)
+            .filter(|o| !given(args, o))
+            .collect();
+        self.pack
+            .start(env!("CARGO_BIN_EXE_vpn_user"), &[&own[..], args].concat())
+    }
+
+    fn run(&self, args: &[&str]) -> Ended {
+        self.start(args).end()
+    }
+
+    fn fault(&self, peer: Peer, kind: Kind, skip: u32) {
+        self.faults
+            .set(
+                peer,
+                Fault {
+                    kind,
+                    skip,
+                    times: Some(1),
+                },
+            )
+            .unwrap();
+    }
+
+    /// The user names in the directory.
+    fn people(&self) -> Vec<String> {
+        let ldif = self.runtime.block_on(self.slapd.people()).unwrap();
+        ldif.lines()
+            .filter_map(|l| l.strip_prefix("uid: "))
+            .map(str::to_owned)
+            .collect()
+    }
+
+    fn lets_in(&self, uid: &str, password: &str) -> bool {
+        self.runtime.block_on(self.slapd.bind(uid, password)).unwrap()
+    }
+
+    /// The posts of the task's end that the dashboard took.
+    fn told(&self) -> Vec<Post> {
+        let ends = |post: &Post| post.saved && post.status.as_deref() == Some("200");
+        self.dashboard.posts().into_iter().filter(ends).collect()
+    }
+
+    /// The accounts that the datastore knows.
+    fn accounts(&self) -> Vec<String> {
+        let keys = self.pack.keys().into_iter();
+        keys.filter_map(|(key, _)| key.strip_prefix("vpn_").map(str::to_owned))
+            .collect()
+    }
+
+    /// There is one account, the user was told of it, and it works; gives its user name and password.
+    fn assert_provided(&self) -> (String, String) {
+        let task = self.task();
+        assert_eq!(task.status, 200);
+        let uid = task.lab_token.clone();
+        assert_eq!(self.accounts(), [uid.as_str()]);
+        let account = self.pack.key(&format!("vpn_{uid}"));
+        let owner = [&account["job"], &account["user"], &account["task"]];
+        assert_eq!(owner, [&json!(self.job), &json!(USER), &json!(task.id)]);
+        let password = account["password"].as_str().unwrap().to_owned();
+        let lines = [format!("User: {uid}"), format!("Password: {password}")];
+        assert!(
+            lines.iter().all(|l| task.message.lines().any(|m| m == l)),
+            "{}",
+            task.message
+        );
+        assert!(self.lets_in(&uid, &password));
+        (uid, password)
+    }
+
+    /// An entry that somebody has made.
+    fn add_person(&self, uid: &str, description: &str) {
+        let config: config::Vpn = serde_json::from_value(self.pack.config["vpn"].clone()).unwrap();
+        let directory = Directory::new(&config, Duration::from_secs(20)).unwrap();
+        directory
+            .connect()
+            .unwrap()
+            .add(&uid.parse().unwrap(), description)
+            .unwrap();
+    }
+
+    fn first_name(&self) -> String {
+        candidates(u64::from(self.job), USER).next().unwrap().to_string()
+    }
+}
+
+fn given(args: &[&str], own: &str) -> bool {
+    let name = own.split('=').next().unwrap();
+    args.iter().any(|a| a.split('=').next() == Some(name))
+}
+
+#[test]
+fn a_user_gets_one_account_and_is_told_once() {
+    let lab = Lab::new();
+    let first = lab.run(&[]);
+    let (uid, password) = lab.assert_provided();
+    assert!(
+        !format!("{first:?}").contains(&password),
+        "the password goes to the dashboard only"
+    );
+    let first = first.done();
+    assert_eq!((&first["changed"], &first["uid"]), (&json!(true), &json!(uid)));
+
+    let again = lab.run(&[]).done();
+    assert_eq!((&again["changed"], &again["uid"]), (&json!(false), &json!(uid)));
+    assert_eq!(lab.assert_provided(), (uid.clone(), password));
+    assert_eq!((lab.people(), lab.told().len()), (vec![uid], 1));
+}
+
+#[test]
+fn killed_at_any_connection_it_is_finished_by_the_next_run() {
+    let mut kills = 0;
+    for peer in [Peer::Ldap, Peer::Dashboard] {
+        for skip in 0.. {
+            let lab = Lab::new();
+            lab.fault(peer.clone(), Kind::Hang, skip);
+            let mut running = lab.start(&[]);
+            let met = wait_for("a kill or the end", || {
+                let met = lab.faults.all().is_empty();
+                (met || running.has_ended()).then_some(met)
+            });
+            running.kill();
+            if !met {
+                break;
+            }
+            kills += 1;
+            lab.run(&[]).done();
+            let (uid, _) = lab.assert_provided();
+            assert_eq!(lab.people(), [uid], "{peer} {skip}");
+        }
+    }
+    assert!(kills >= 5, "{kills}");
+}
+
+#[test]
+fn killed_between_key_and_directory_the_reserved_password_is_used() {
+    let lab = Lab::new();
+    let task = lab.task().id;
+    let account = json!({"job": lab.job, "user": USER, "task": task, "password": "Reserved4Alice"});
+    lab.pack.set_key("vpn_some-name", &account);
+    assert_eq!(lab.run(&[]).done()["uid"], "some-name");
+    assert_eq!(
+        lab.assert_provided(),
+        ("some-name".into(), "Reserved4Alice".into())
+    );
+}
+
+#[test]
+fn a_name_of_somebody_else_is_left_alone() {
+    let lab = Lab::new();
+    let name = lab.first_name();
+    lab.add_person(&name, "the head of the lab");
+    // A key that is not ours, and one that nobody can read.
+    lab.pack.set_key(
+        &format!("vpn_{name}2"),
+        &json!({"job": 99, "user": USER, "task": "x", "password": "pw"}),
+    );
+    lab.pack.set_key(&format!("vpn_{name}3"), &json!("unreadable"));
+    let done = lab.run(&[]).done();
+    assert_eq!(done["uid"], json!(format!("{name}4")));
+    let mut accounts = lab.accounts();
+    accounts.sort();
+    assert_eq!(
+        accounts,
+        [format!("{name}2"), format!("{name}3"), format!("{name}4")]
+    );
+    assert_eq!(lab.pack.key(&format!("vpn_{name}2"))["password"], "pw");
+    assert!(!lab.lets_in(&name, "pw"));
+}
+
+#[test]
+fn an_own_entry_whose_key_was_lost_gets_a_new_password() {
+    let lab = Lab::new();
+    let name = lab.first_name();
+    lab.add_person(&name, &format!("laas job {} user {USER}", lab.job));
+    assert_eq!(lab.run(&[]).done()["uid"], json!(name));
+    assert_eq!(lab.assert_provided().0, name);
+    assert_eq!(lab.people(), [name]);
+}
+
+#[test]
+fn a_password_that_no_longer_works_is_set_again() {
+    let lab = Lab::new();
+    lab.run(&[]).done();
+    let (uid, password) = lab.assert_provided();
+    let config: config::Vpn = serde_json::from_value(lab.pack.config["vpn"].clone()).unwrap();
+    let directory = Directory::new(&config, Duration::from_secs(20)).unwrap();
+    let user = uid.parse().unwrap();
+    directory
+        .connect()
+        .unwrap()
+        .set_password(&user, &Secret::new("another"))
+        .unwrap();
+    let again = lab.run(&[]).done();
+    assert_eq!(again["changed"], true);
+    assert_eq!(lab.assert_provided(), (uid, password));
+}
+
+#[test]
+fn work_that_is_no_longer_wanted_makes_no_account() {
+    let lab = Lab::new();
+    let done = lab.run(&["--digest=0000000000000000"]).done();
+    assert_eq!(done, json!({"changed": false, "uid": null, "superseded": true}));
+    assert_eq!(
+        (lab.people(), lab.accounts(), lab.told().len()),
+        (vec![], vec![], 0)
+    );
+}
+
+#[test]
+fn a_dry_run_writes_nothing() {
+    let lab = Lab::new();
+    let dry = lab.run(&["--dry_run"]).done();
+    assert_eq!(
+        dry,
+        json!({"changed": true, "uid": lab.first_name(), "superseded": false})
+    );
+    assert_eq!(
+        (lab.people(), lab.accounts(), lab.told().len()),
+        (vec![], vec![], 0)
+    );
+}
+
+#[test]
+fn a_fault_names_its_peer() {
+    for (peer, kind, code, words) in [
+        (Peer::Ldap, Kind::Refuse, 3, "directory"),
+        (Peer::Ldap, Kind::Hang, 3, "did not answer"),
+        (Peer::Ldap, Kind::WrongCredentials, 1, "vpn.authentication"),
+        (Peer::Dashboard, Kind::WrongCredentials, 1, "lab_auth_token"),
+    ] {
+        let mut lab = Lab::new();
+        lab.pack.config["timing"]["call"] = json!(1);
+        lab.faults.set(peer.clone(), kind).unwrap();
+        let failure: Value = lab.run(&[]).failed(code);
+        assert_eq!(failure["peer"], json!(peer.to_string()), "{failure}");
+        assert!(failure.to_string().contains(words), "{words}: {failure}");
+        lab.faults.clear(&peer);
+        lab.run(&[]).done();
+        lab.assert_provided();
+    }
+}
