@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use laas_lab::cabling::{MANAGEMENT_VLAN, host_address};
@@ -205,6 +205,29 @@ async fn the_timer_turns_an_ended_booking_into_its_cleanup() {
 /// A `laas-lab serve` that is killed with the test.
 struct Served(std::process::Child);
 
+impl Served {
+    /// Answers with the line that says where everything is.
+    fn start(arguments: &[&str]) -> (Self, Value) {
+        let mut served = Command::new(env!("CARGO_BIN_EXE_laas-lab"))
+            .args(["serve", "--pace", "zero", "--hosts", "2"])
+            .args(arguments)
+            .stdout(Stdio::piped())
+            .spawn()
+            .map(Self)
+            .expect("laas-lab");
+        let mut line = String::new();
+        let stdout = served.0.stdout.take().expect("a pipe");
+        BufReader::new(stdout).read_line(&mut line).expect("a line");
+        let ready = serde_json::from_str(&line).expect("one line of JSON");
+        (served, ready)
+    }
+
+    fn end(&mut self, signal: i32) -> ExitStatus {
+        laas_lab::stack::signal(self.0.id(), signal);
+        self.0.wait().expect("its end")
+    }
+}
+
 impl Drop for Served {
     fn drop(&mut self) {
         let _ = self.0.kill();
@@ -213,17 +236,39 @@ impl Drop for Served {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_lab_that_is_killed_takes_its_processes_along_and_starts_again() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let state = ["--state", directory.path().to_str().expect("a path")];
+    for _ in 0..2 {
+        let (mut served, ready) = Served::start(&state);
+        let control = ready["control"].as_str().expect("a URL");
+        let client = Client::builder().no_proxy().build().expect("a client");
+        let power = client
+            .post(format!("{control}/hosts/pod1/power"))
+            .json(&json!({"on": true}));
+        assert!(power.send().await.expect("the lab").status().is_success());
+        let left = children(served.0.id());
+        served.end(libc::SIGKILL);
+        let lives = |process: &&String| {
+            let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+            // A zombie only waits for whoever adopted it.
+            stat.rsplit(')')
+                .next()
+                .is_some_and(|rest| !rest.is_empty() && !rest.starts_with(" Z"))
+        };
+        tokio::time::timeout(LIMIT, async {
+            while left.iter().any(|process| lives(&process)) {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        })
+        .await
+        .expect("the kernel kills the children");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn serve_says_where_it_is_obeys_and_leaves_nothing_behind() {
-    let mut served = Command::new(env!("CARGO_BIN_EXE_laas-lab"))
-        .args(["serve", "--pace", "zero", "--hosts", "2"])
-        .stdout(Stdio::piped())
-        .spawn()
-        .map(Served)
-        .expect("laas-lab");
-    let mut line = String::new();
-    let stdout = served.0.stdout.take().expect("a pipe");
-    BufReader::new(stdout).read_line(&mut line).expect("a line");
-    let ready: Value = serde_json::from_str(&line).expect("one line of JSON");
+    let (mut served, ready) = Served::start(&[]);
     let control = ready["control"].as_str().expect("a URL").to_owned();
     let client = Client::builder().no_proxy().build().expect("a client");
     let post = async |path: &str, body: Value| {
@@ -274,8 +319,7 @@ async fn serve_says_where_it_is_obeys_and_leaves_nothing_behind() {
     assert!(directory.exists());
     let children = children(served.0.id());
     assert!(children.len() > 2, "slapd and a BMC for each host");
-    laas_lab::stack::signal(served.0.id(), libc::SIGTERM);
-    assert!(served.0.wait().expect("its end").success());
+    assert!(served.end(libc::SIGTERM).success());
     assert!(!directory.exists());
     for child in children {
         assert!(
