@@ -352,26 +352,29 @@ fn connect(path: &Path) -> Result<Connection> {
 }
 
 /// Two engines on one database would run every step twice.
+///
+/// A process that an engine was about to start when it was killed holds the lock until it has noticed; hence the
+/// patience.
 fn lock(path: &Path) -> Result<std::fs::File> {
     use std::os::fd::AsRawFd;
     let lock_path = path.with_extension("lock");
     let failed =
         |error: std::io::Error| StoreError(format!("cannot lock `{}`: {error}", lock_path.display()));
-    let file = std::fs::OpenOptions::new()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(&lock_path)
-        .map_err(failed)?;
-    // SAFETY: the descriptor belongs to `file`, which is open.
-    if unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) } != 0 {
-        return Err(StoreError(format!(
-            "another engine holds `{}`; stop it first",
-            lock_path.display()
-        )));
+    let file = std::fs::OpenOptions::new().create(true).truncate(false).write(true).open(&lock_path);
+    let file = file.map_err(failed)?;
+    for _ in 0..LOCK_ATTEMPTS {
+        // SAFETY: the descriptor belongs to `file`, which is open.
+        if unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) } == 0 {
+            return Ok(file);
+        }
+        std::thread::sleep(LOCK_PAUSE);
     }
-    Ok(file)
+    Err(StoreError(format!("another engine holds `{}`; stop it first", lock_path.display())))
 }
+
+/// Together two seconds.
+const LOCK_ATTEMPTS: usize = 100;
+const LOCK_PAUSE: std::time::Duration = std::time::Duration::from_millis(20);
 
 fn write(connection: Connection, jobs: &Receiver<Job>) {
     let mut synchronous = Durability::Process;
