@@ -90,7 +90,10 @@ impl Action for Args {
             && record.is_of(request, self.image)?
             && record.state == Stage::Done
         {
-            let now = Assigned { image: Some(self.image), tasks: Vec::new() };
+            let now = Assigned {
+                image: Some(self.image),
+                tasks: Vec::new(),
+            };
             return Ok(Output {
                 changed: false,
                 host: self.host,
@@ -100,7 +103,8 @@ impl Action for Args {
                 after: now,
             });
         }
-        let held = lock::acquire(&format!("image_{}", self.host), &Deadline::after(config.timing.call()))?;
+        let deadline = Deadline::after(config.timing.call());
+        let held = lock::acquire(&format!("image_{}", self.host), &deadline).of_host(&self.host)?;
         let found = (|| {
             let fog = Fog::new(config.fog()?, config.timing.call())?;
             let host = fog.host(&fog_name)?;
@@ -109,7 +113,10 @@ impl Action for Args {
             Ok::<_, Failure>((fog, host, active))
         })();
         let (fog, host, active) = found.at_peer(PEER).of_host(&self.host)?;
-        let before = Assigned { image: host.image, tasks: active.iter().filter_map(|t| t.id).collect() };
+        let before = Assigned {
+            image: host.image,
+            tasks: active.iter().filter_map(|t| t.id).collect(),
+        };
         let deploy = Deploy {
             context,
             timing: &config.timing,
@@ -139,14 +146,26 @@ impl Action for Args {
             image: Some(self.image),
             tasks: fog_task.into_iter().filter(|_| state == Stage::Running).collect(),
         };
-        Ok(Output { changed, host: self.host, fog_task, state, before, after })
+        Ok(Output {
+            changed,
+            host: self.host,
+            fog_task,
+            state,
+            before,
+            after,
+        })
     }
 }
 
 impl Deploy<'_> {
     /// Looks for what an earlier run, which may have been killed anywhere, has left of this deploy.
     fn standing(&self, active: &[Task], record: Option<Record>) -> Result<Standing, FogError> {
-        if let Some(task) = active.iter().filter(|t| self.is_ours(t)).filter_map(|t| t.id).max() {
+        if let Some(task) = active
+            .iter()
+            .filter(|t| self.is_ours(t))
+            .filter_map(|t| t.id)
+            .max()
+        {
             return Ok(Standing::Running(task));
         }
         // Without a request nothing tells an old deploy that has ended from the one that is wanted now.
@@ -158,7 +177,11 @@ impl Deploy<'_> {
             Some(task) => Vec::from_iter(self.fog.task(task)?),
             None => self.fog.all_tasks(self.host.id)?,
         };
-        let ours = || tasks.iter().filter(|t| self.is_ours(t) && t.host == Some(self.host.id));
+        let ours = || {
+            tasks
+                .iter()
+                .filter(|t| self.is_ours(t) && t.host == Some(self.host.id))
+        };
         if let Some(task) = ours().find(|t| t.state == State::Complete) {
             return Ok(Standing::Done(task.id));
         }
@@ -217,8 +240,11 @@ impl Deploy<'_> {
                 break;
             };
             backoff.pause(&deadline).map_err(|ended| {
-                Failure::refused(format!("FOG does not cancel task {left} of `{}`: {ended}", self.name))
-                    .hint("cancel it in FOG's Task Management")
+                Failure::refused(format!(
+                    "FOG does not cancel task {left} of `{}`: {ended}",
+                    self.name
+                ))
+                .hint("cancel it in FOG's Task Management")
             })?;
         }
         Ok(())
@@ -259,7 +285,12 @@ impl Deploy<'_> {
     }
 
     fn remember(&self, fog_task: Option<Id>, state: Stage) -> Result<(), Failure> {
-        let record = Record { request: self.request.clone(), image: self.image, fog_task, state };
+        let record = Record {
+            request: self.request.clone(),
+            image: self.image,
+            fog_task,
+            state,
+        };
         record.store(self.context, self.name)
     }
 

@@ -87,14 +87,22 @@ impl Action for Args {
         let now = posting::connect(context)?.task(task.job, &task.task);
         // Trouble with the task is left to the post, which knows how to deal with it.
         if now.is_ok_and(|delta| laas_dashboard::digest(&delta) != task.digest) {
-            return Ok(Output { changed: false, uid: None, superseded: true });
+            return Ok(Output {
+                changed: false,
+                uid: None,
+                superseded: true,
+            });
         }
         // Two bookings must not take the same name at the same time.
         let held = lock::acquire("vpn_users", &Deadline::after(4 * config.timing.call()))?;
         let accounts = Accounts::load(context, &self)?;
         if self.dry_run {
             let (uid, known) = accounts.next_name()?;
-            return Ok(Output { changed: !known, uid: Some(uid), superseded: false });
+            return Ok(Output {
+                changed: !known,
+                uid: Some(uid),
+                superseded: false,
+            });
         }
         let (uid, password, made) = accounts.provide()?;
         drop(held);
@@ -102,9 +110,16 @@ impl Action for Args {
         let posted = posting::finish(context, &task, 200, &message, Some(uid.as_str()))?;
         let superseded = matches!(posted, Posted::Superseded | Posted::Gone);
         if superseded {
-            tracing::warn!(uid = uid.as_str(), "nobody was told of this account: its task is no longer wanted");
+            tracing::warn!(
+                uid = uid.as_str(),
+                "nobody was told of this account: its task is no longer wanted"
+            );
         }
-        Ok(Output { changed: made || posted == Posted::Posted, uid: Some(uid), superseded })
+        Ok(Output {
+            changed: made || posted == Posted::Posted,
+            uid: Some(uid),
+            superseded,
+        })
     }
 }
 
@@ -117,7 +132,12 @@ impl<'a> Accounts<'a> {
             let uid = entry.name.strip_prefix(KEY)?.to_owned();
             Some((uid, serde_json::from_str(entry.value.expose()).ok()))
         });
-        Ok(Self { context, directory, args, stored: stored.collect() })
+        Ok(Self {
+            context,
+            directory,
+            args,
+            stored: stored.collect(),
+        })
     }
 
     /// The user name, the password, and whether anything had to be done for them.
@@ -153,7 +173,10 @@ impl<'a> Accounts<'a> {
     /// killed after any step.
     fn next_name(&self) -> Result<(AccountName, bool), Failure> {
         let ours = |account: &Account| account.job == self.args.job_id && account.user == self.args.user;
-        let kept = self.stored.iter().find(|(_, account)| account.as_ref().is_some_and(ours));
+        let kept = self
+            .stored
+            .iter()
+            .find(|(_, account)| account.as_ref().is_some_and(ours));
         if let Some(uid) = kept.and_then(|(uid, _)| uid.parse().ok()) {
             return Ok((uid, true));
         }
@@ -172,12 +195,23 @@ impl<'a> Accounts<'a> {
     fn reserve(&mut self, uid: &AccountName) -> Result<Secret, Failure> {
         let password = Secret::random(PASSWORD_LENGTH)
             .map_err(|e| Failure::input(format!("the operating system gives no random numbers: {e}")))?;
-        let Args { job_id: job, user, task, .. } = self.args;
+        let Args {
+            job_id: job,
+            user,
+            task,
+            ..
+        } = self.args;
         let value = json!({"job": job, "user": user, "task": task, "password": password.expose()});
         let key = format!("{KEY}{uid}");
         let datastore = self.context.datastore()?;
-        datastore.put_secret(&key, &Secret::new(value.to_string())).at_peer(DATASTORE)?;
-        let account = Account { job: *job, user: *user, password: password.clone() };
+        datastore
+            .put_secret(&key, &Secret::new(value.to_string()))
+            .at_peer(DATASTORE)?;
+        let account = Account {
+            job: *job,
+            user: *user,
+            password: password.clone(),
+        };
         self.stored.insert(uid.to_string(), Some(account));
         Ok(password)
     }
@@ -191,7 +225,8 @@ impl<'a> Accounts<'a> {
         }
         session.set_password(uid, password).at_peer(PEER)?;
         if !self.directory.lets_in(uid, password).at_peer(PEER)? {
-            let error = format!("the directory took a password for `{uid}` and does not let the user in with it");
+            let error =
+                format!("the directory took a password for `{uid}` and does not let the user in with it");
             let hint = "look at the directory's password policy and access rules";
             return Err(Failure::refused(error).hint(hint).peer(PEER));
         }

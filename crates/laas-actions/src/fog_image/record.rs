@@ -31,7 +31,11 @@ impl Record {
     /// # Errors
     /// The datastore can't be read.
     pub fn load(context: &Context, host: &HostName) -> Result<Option<Self>, Failure> {
-        let value = context.datastore()?.get(&key(host)).at_peer("datastore").of_host(host)?;
+        let value = context
+            .datastore()?
+            .get(&key(host))
+            .at_peer("datastore")
+            .of_host(host)?;
         Ok(value.and_then(|v| serde_json::from_str(v.expose()).ok()))
     }
 
@@ -39,7 +43,11 @@ impl Record {
     /// The datastore can't be written.
     pub fn store(&self, context: &Context, host: &HostName) -> Result<(), Failure> {
         let value = serde_json::json!(self).to_string();
-        context.datastore()?.put(&key(host), &value).at_peer("datastore").of_host(host)
+        context
+            .datastore()?
+            .put(&key(host), &value)
+            .at_peer("datastore")
+            .of_host(host)
     }
 
     /// Whether this is the deploy of `request`.

@@ -17,7 +17,7 @@ const SPARSE_PERCENT: f64 = 10.0;
 /// It ended otherwise or got stuck, in which case it is cancelled, or FOG stayed silent.
 pub fn until_complete(deploy: &Deploy, task: Id) -> Result<(), Failure> {
     let result = watch(deploy, task);
-    if let Err(Stop { failure: _, cancel: true }) = &result
+    if result.as_ref().is_err_and(|stop| stop.cancel)
         && let Err(error) = deploy.fog.cancel(task)
     {
         tracing::warn!(task = %task, error = chain(&error), "could not cancel the task");
@@ -29,6 +29,22 @@ struct Stop {
     failure: Failure,
     /// Whether the task still waits for a host that must not be imaged any more.
     cancel: bool,
+}
+
+impl Stop {
+    fn cancelling(failure: Failure) -> Self {
+        Self {
+            failure,
+            cancel: true,
+        }
+    }
+
+    fn leaving(failure: Failure) -> Self {
+        Self {
+            failure,
+            cancel: false,
+        }
+    }
 }
 
 fn watch(deploy: &Deploy, id: Id) -> Result<(), Stop> {
@@ -51,30 +67,36 @@ fn watch(deploy: &Deploy, id: Id) -> Result<(), Stop> {
                 progress.show(&task);
                 last = Some(task);
             }
-            Ok(ended) => return verdict(deploy, id, ended).map_err(|failure| Stop { failure, cancel: false }),
+            Ok(ended) => {
+                // The terminal's line must be whole before anything is logged below it.
+                drop(progress);
+                return verdict(deploy, id, ended).map_err(Stop::leaving);
+            }
             // An error while polling says nothing about the task.
             Err(error) => {
                 if silent.is_none() {
                     tracing::warn!(error = chain(&error), "FOG does not answer; the deploy may go on");
                 }
-                let since = silent.take().map_or_else(Instant::now, |(since, _)| since);
+                let since = silent.map_or_else(Instant::now, |(since, _)| since);
                 silent = Some((since, error.into()));
             }
         }
         let ended = match &silent {
-            Some((since, _)) if since.elapsed() >= stall => Some(Ended::Deadline),
-            None if alive.elapsed() >= stall => return Err(stuck(deploy, id, last.as_ref(), "has stalled", timing.stall)),
-            _ => deadline.sleep(timing.poll()).err(),
-        };
-        match (ended, silent.take()) {
-            (None, still) => silent = still,
-            (Some(Ended::Cancelled), _) => {
-                let failure = Failure::new(Kind::Cancelled, format!("the deploy of `{}` was cancelled", deploy.name));
-                return Err(Stop { failure, cancel: true });
+            Some((since, _)) if since.elapsed() >= stall => Err(Ended::Deadline),
+            None if alive.elapsed() >= stall => {
+                return Err(stuck(deploy, id, last.as_ref(), "has stalled", timing.stall));
             }
-            // The retry finds the task again by its name.
-            (Some(Ended::Deadline), Some((_, failure))) => return Err(Stop { failure, cancel: false }),
-            (Some(Ended::Deadline), None) => {
+            _ => deadline.sleep(timing.poll()),
+        };
+        match (ended, silent) {
+            (Ok(()), still) => silent = still,
+            (Err(Ended::Cancelled), _) => {
+                let error = format!("the deploy of `{}` was cancelled", deploy.name);
+                return Err(Stop::cancelling(Failure::new(Kind::Cancelled, error)));
+            }
+            // The next run finds the task again by its name.
+            (Err(Ended::Deadline), Some((_, failure))) => return Err(Stop::leaving(failure)),
+            (Err(Ended::Deadline), None) => {
                 return Err(stuck(deploy, id, last.as_ref(), "is not complete", timing.image));
             }
         }
@@ -101,19 +123,30 @@ fn verdict(deploy: &Deploy, id: Id, task: Option<Task>) -> Result<(), Failure> {
             return Ok(());
         }
         State::Complete => {
-            let error = format!("FOG's task {id} wrote another image than {} to `{name}`", deploy.image);
-            return Err(Failure::refused(error).hint("look who changed the host in FOG meanwhile, and run again"));
+            let error = format!(
+                "FOG's task {id} wrote another image than {} to `{name}`",
+                deploy.image
+            );
+            return Err(
+                Failure::refused(error).hint("look who changed the host in FOG meanwhile, and run again")
+            );
         }
         State::Cancelled => "somebody cancelled it in FOG; run again if the image is still wanted",
         State::Failed => "look at the host's console and at FOG's imaging log",
         _ => "look at FOG's imaging log whether the image is on the disk",
     };
-    let error = format!("FOG says that task {id}, image {} for `{name}`, is {state}", deploy.image);
+    let error = format!(
+        "FOG says that task {id}, image {} for `{name}`, is {state}",
+        deploy.image
+    );
     Err(Failure::refused(error).hint(hint))
 }
 
 fn stuck(deploy: &Deploy, id: Id, last: Option<&Task>, how: &str, seconds: u64) -> Stop {
-    let seen = last.map_or_else(|| "never seen".to_owned(), |t| format!("{} at {} %", t.state, t.percent));
+    let seen = last.map_or_else(
+        || "never seen".to_owned(),
+        |t| format!("{} at {} %", t.state, t.percent),
+    );
     let error = format!(
         "FOG's task {id}, image {} for `{}`, {how} after {seconds} s: {seen}",
         deploy.image, deploy.name
@@ -122,7 +155,7 @@ fn stuck(deploy: &Deploy, id: Id, last: Option<&Task>, how: &str, seconds: u64) 
         Some(State::Queued) => "the host never asked FOG for it: see on its console whether it boots by PXE",
         _ => "look at the host's console",
     };
-    Stop { failure: Failure::refused(error).hint(hint), cancel: true }
+    Stop::cancelling(Failure::refused(error).hint(hint))
 }
 
 /// Percent and speed for whoever watches: a line that moves on a terminal, a few lines in a log.
@@ -134,7 +167,11 @@ struct Progress<'a> {
 
 impl<'a> Progress<'a> {
     fn new(host: &'a HostName) -> Self {
-        Self { host, terminal: std::io::stderr().is_terminal(), shown: None }
+        Self {
+            host,
+            terminal: std::io::stderr().is_terminal(),
+            shown: None,
+        }
     }
 
     fn show(&mut self, task: &Task) {
