@@ -1,0 +1,307 @@
+//! The executable between a dashboard and an engine.
+
+use crate::engine::{Engine, TOKEN};
+use laas_lab::dashboard::{BookedHost, BookingSpec, CaptureBooking, Dashboard, HostSpec, Role};
+use laas_lab::faults::{Fault, Faults, Kind, Peer};
+use laas_lab::http::Server;
+use serde_json::json;
+use std::io::Read;
+use std::net::Ipv4Addr;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+use tokio::runtime::Runtime;
+
+/// Between two looks.
+const POLL: Duration = Duration::from_millis(20);
+/// More requests than any test makes.
+const MANY: u32 = 1_000_000;
+
+struct Lab {
+    dashboard_faults: Faults,
+    engine: Engine,
+    engine_faults: Faults,
+    servers: [Server; 2],
+    _runtime: Runtime,
+}
+
+/// Killed when dropped.
+struct Sensor(Child);
+
+impl Lab {
+    /// The captured booking is job 1; job 2 has one host and nothing else.
+    fn new() -> Self {
+        let dashboard = Dashboard::new("UNH_IOL", "token", &[]);
+        dashboard.book_capture(CaptureBooking::default()).unwrap();
+        dashboard.add_host(HostSpec::new("pod3", &[])).unwrap();
+        let host = BookedHost {
+            labid: "pod3".to_owned(),
+            image: 17,
+            hostname: "solo".to_owned(),
+            role: Role::default(),
+            networks: [].into(),
+        };
+        let booking = BookingSpec {
+            owner: 3,
+            collaborators: vec![],
+            hosts: vec![host],
+            opnfv: None,
+            snapshot: None,
+        };
+        assert_eq!(dashboard.book(booking), Ok(2));
+        let engine = Engine::default();
+        engine.lock().dashboard_token = Some("token".to_owned());
+        let runtime = Runtime::new().unwrap();
+        let (dashboard_faults, engine_faults) = (Faults::default(), Faults::default());
+        // The engine may have any peer's faults; FOG's credentials are of another header.
+        let servers = [
+            Server::start(
+                Ipv4Addr::LOCALHOST,
+                Peer::Dashboard,
+                dashboard.router(),
+                dashboard_faults.clone(),
+            ),
+            Server::start(
+                Ipv4Addr::LOCALHOST,
+                Peer::Fog,
+                engine.router(),
+                engine_faults.clone(),
+            ),
+        ]
+        .map(|server| runtime.block_on(server).unwrap());
+        Self {
+            dashboard_faults,
+            engine,
+            engine_faults,
+            servers,
+            _runtime: runtime,
+        }
+    }
+
+    fn start(&self) -> Sensor {
+        let config = json!({
+            "dashboard": {
+                "address": self.servers[0].url(),
+                "lab_name": "UNH_IOL",
+                "poll_ms": POLL.as_millis() as u64,
+            },
+            "timing": {"call": 1},
+        });
+        let child = Command::new(env!("CARGO_BIN_EXE_dashboard_sensor"))
+            .env_clear()
+            .env("LAAS_CONFIG", config.to_string())
+            .env("ST2_API_URL", self.servers[1].url())
+            .env("ST2_AUTH_TOKEN", TOKEN)
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        Sensor(child)
+    }
+
+    /// Waits until so many jobs were dispatched, and gives them.
+    fn dispatched(&self, count: usize) -> Vec<u64> {
+        wait_for(&format!("{count} dispatches"), || {
+            Some(self.engine.dispatched()).filter(|d| d.len() >= count)
+        })
+    }
+
+    /// Lets the sensor look a few times more: what it would still do wrong, it has done then.
+    fn a_few_looks_later(&self) {
+        let unharmed = Fault {
+            kind: Kind::Refuse,
+            skip: MANY,
+            times: None,
+        };
+        self.dashboard_faults.set(Peer::Dashboard, unharmed).unwrap();
+        wait_for("a look", || {
+            let fault = self.dashboard_faults.all()[&Peer::Dashboard];
+            (fault.skip <= MANY - 6).then_some(())
+        });
+        self.dashboard_faults.clear(&Peer::Dashboard);
+    }
+}
+
+/// Sets a fault and waits until a request has met it.
+fn meet(faults: &Faults, peer: Peer, kind: Kind) {
+    let fault = Fault {
+        kind,
+        skip: 0,
+        times: Some(MANY),
+    };
+    faults.set(peer.clone(), fault).unwrap();
+    wait_for("a request", || {
+        (faults.all()[&peer].times < Some(MANY)).then_some(())
+    });
+}
+
+impl Sensor {
+    fn terminate(&self) {
+        let pid = libc::pid_t::try_from(self.0.id()).unwrap();
+        // SAFETY: the child was not waited for, so the process is ours.
+        assert_eq!(unsafe { libc::kill(pid, libc::SIGTERM) }, 0);
+    }
+
+    /// How it ended, and its log.
+    fn end(mut self) -> (ExitStatus, String) {
+        let status = wait_for("the sensor's end", || self.0.try_wait().unwrap());
+        let mut log = String::new();
+        self.0.stderr.take().unwrap().read_to_string(&mut log).unwrap();
+        (status, log)
+    }
+}
+
+impl Drop for Sensor {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let ends = Instant::now() + Duration::from_secs(60);
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(Instant::now() < ends, "{what} did not come");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[test]
+fn each_job_is_handed_out_once() {
+    let lab = Lab::new();
+    let sensor = lab.start();
+    assert_eq!(lab.dispatched(2), [1, 2]);
+    lab.a_few_looks_later();
+    assert_eq!(
+        lab.engine.lock().dispatched,
+        [(1, "laas-job-1".to_owned()), (2, "laas-job-2".to_owned())]
+    );
+    sensor.terminate();
+    let (status, log) = sensor.end();
+    assert!(status.success(), "{log}");
+    assert!(!log.contains("token"), "{log}");
+}
+
+#[test]
+fn a_job_with_a_live_execution_is_left_to_it() {
+    for status in [
+        "requested",
+        "scheduled",
+        "delayed",
+        "running",
+        "pausing",
+        "paused",
+        "resuming",
+        "canceling",
+    ] {
+        let lab = Lab::new();
+        // Only the second page shows the one of job 1.
+        let others = (1000..1150).map(|job| (job, status));
+        lab.engine.lock().live = others.chain([(1, status)]).collect();
+        let _sensor = lab.start();
+        assert_eq!(lab.dispatched(1), [2], "{status}");
+        lab.a_few_looks_later();
+        assert_eq!(lab.engine.dispatched(), [2], "{status}");
+        lab.engine.lock().live.retain(|(job, _)| *job != 1);
+        assert_eq!(lab.dispatched(2), [2, 1], "{status}");
+    }
+}
+
+#[test]
+fn a_job_that_the_engine_refuses_does_not_stop_the_others() {
+    let lab = Lab::new();
+    lab.engine.lock().refused = vec![1];
+    let _sensor = lab.start();
+    assert_eq!(lab.dispatched(1), [2]);
+    lab.engine.lock().refused.clear();
+    assert_eq!(lab.dispatched(2), [2, 1]);
+}
+
+#[test]
+fn every_answer_is_survived() {
+    for kind in [
+        Kind::Refuse,
+        Kind::Hang,
+        Kind::Http500,
+        Kind::Html,
+        Kind::CutJson,
+        Kind::WrongCredentials,
+    ] {
+        let lab = Lab::new();
+        let sensor = lab.start();
+        // It may have been quicker than the fault: what counts is that it goes on after it.
+        meet(&lab.dashboard_faults, Peer::Dashboard, kind);
+        lab.dashboard_faults.clear(&Peer::Dashboard);
+        lab.dispatched(2);
+        lab.a_few_looks_later();
+        drop(sensor);
+
+        // FOG can have every fault but the loss of the engine's own credentials.
+        if kind == Kind::WrongCredentials {
+            continue;
+        }
+        let lab = Lab::new();
+        lab.engine_faults.set(Peer::Fog, kind).unwrap();
+        let _sensor = lab.start();
+        meet(&lab.engine_faults, Peer::Fog, kind);
+        lab.engine_faults.clear(&Peer::Fog);
+        assert_eq!(lab.dispatched(2), [1, 2], "engine {kind:?}");
+    }
+}
+
+#[test]
+fn a_token_that_is_set_later_or_changed_is_found() {
+    let lab = Lab::new();
+    lab.engine.lock().dashboard_token = None;
+    let sensor = lab.start();
+    wait_for("a look for the key", || {
+        (lab.engine.lock().keys_read > 3).then_some(())
+    });
+    lab.engine.lock().dashboard_token = Some("wrong".to_owned());
+    lab.a_few_looks_later();
+    assert_eq!(lab.engine.dispatched(), [0_u64; 0]);
+    lab.engine.lock().dashboard_token = Some("token".to_owned());
+    assert_eq!(lab.dispatched(2), [1, 2]);
+    sensor.terminate();
+    let (_, log) = sensor.end();
+    // Each trouble is told once, not with each look.
+    assert_eq!(log.matches("has no key").count(), 1, "{log}");
+    assert!(log.matches("refuses our token").count() <= 1, "{log}");
+}
+
+#[test]
+fn it_ends_when_the_engine_refuses_its_token() {
+    let lab = Lab::new();
+    lab.engine.lock().live = vec![(1, "running"), (2, "running")];
+    let sensor = lab.start();
+    lab.a_few_looks_later();
+    lab.engine.lock().token_expired = true;
+    let (status, log) = sensor.end();
+    assert_eq!(status.code(), Some(1), "{log}");
+    assert!(log.contains("the engine refuses our token"), "{log}");
+}
+
+#[test]
+fn it_stops_at_once_whatever_it_waits_for() {
+    let lab = Lab::new();
+    let sensor = lab.start();
+    meet(&lab.dashboard_faults, Peer::Dashboard, Kind::Hang);
+    let begun = Instant::now();
+    sensor.terminate();
+    let (status, log) = sensor.end();
+    assert!(status.success(), "{log}");
+    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+}
+
+#[test]
+fn without_a_configuration_it_says_what_is_missing() {
+    let output = Command::new(env!("CARGO_BIN_EXE_dashboard_sensor"))
+        .env_clear()
+        .env("LAAS_CONFIG", "{}")
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    let log = String::from_utf8(output.stderr).unwrap();
+    assert!(log.contains("`dashboard` is missing"), "{log}");
+}
