@@ -2,7 +2,11 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+mod bmc;
 mod dashboard;
 mod fog_image;
 mod pack;
+#[path = "../../../laas-bmc/tests/it/sim.rs"]
+mod sim;
+mod switch_vlan;
 mod vpn_user;
