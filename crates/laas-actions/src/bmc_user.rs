@@ -165,12 +165,8 @@ impl Record {
 
     /// One that can't be read counts as none: the account is made anew.
     fn load(context: &Context, host: &HostName) -> Result<Option<Self>, Failure> {
-        let value = context
-            .datastore()?
-            .get(&key(host))
-            .at_peer("datastore")
-            .of_host(host)?;
-        Ok(value.and_then(|v| serde_json::from_str(v.expose()).ok()))
+        let found = context.datastore()?.get_record(&key(host));
+        found.at_peer("datastore").of_host(host)
     }
 
     fn store(&self, context: &Context, host: &HostName) -> Result<(), Failure> {

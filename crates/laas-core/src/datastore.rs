@@ -6,7 +6,8 @@ use crate::http::{Http, HttpError};
 use crate::wait::Deadline;
 use crate::{Classify, Kind, Secret, lock};
 use reqwest::blocking::RequestBuilder;
-use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -125,6 +126,16 @@ impl Datastore {
         }
     }
 
+    /// What the pack itself has stored as JSON; one that can't be read counts as none, since work can always be
+    /// repeated.
+    ///
+    /// # Errors
+    /// As [`Datastore::get`].
+    pub fn get_record<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>, DatastoreError> {
+        let value = self.get(key)?;
+        Ok(value.and_then(|v| serde_json::from_str(v.expose()).ok()))
+    }
+
     /// All keys that start with `prefix`, decrypted.
     ///
     /// # Errors
@@ -164,6 +175,14 @@ impl Datastore {
     /// As [`Datastore::get`].
     pub fn put(&self, key: &str, value: &str) -> Result<(), DatastoreError> {
         self.store(key, value, false)
+    }
+
+    /// Stores a value that holds no secret as JSON.
+    ///
+    /// # Errors
+    /// As [`Datastore::get`].
+    pub fn put_record(&self, key: &str, record: &impl Serialize) -> Result<(), DatastoreError> {
+        self.put(key, &json!(record).to_string())
     }
 
     /// Stores a value that the datastore encrypts.

@@ -54,14 +54,13 @@ fn sorted(value: &serde_json::Value) -> serde_json::Value {
 /// # Errors
 /// The datastore can't be read.
 pub fn get(datastore: &Datastore, task: &TaskId) -> Result<Option<Record>, DatastoreError> {
-    let value = datastore.get(&key(task))?;
-    Ok(value.and_then(|v| serde_json::from_str(v.expose()).ok()))
+    datastore.get_record(&key(task))
 }
 
 /// # Errors
 /// The datastore can't be written.
 pub fn put(datastore: &Datastore, task: &TaskId, record: &Record) -> Result<(), DatastoreError> {
-    datastore.put(&key(task), &serde_json::json!(record).to_string())
+    datastore.put_record(&key(task), record)
 }
 
 /// # Errors

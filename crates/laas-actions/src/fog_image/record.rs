@@ -31,23 +31,15 @@ impl Record {
     /// # Errors
     /// The datastore can't be read.
     pub fn load(context: &Context, host: &HostName) -> Result<Option<Self>, Failure> {
-        let value = context
-            .datastore()?
-            .get(&key(host))
-            .at_peer("datastore")
-            .of_host(host)?;
-        Ok(value.and_then(|v| serde_json::from_str(v.expose()).ok()))
+        let found = context.datastore()?.get_record(&key(host));
+        found.at_peer("datastore").of_host(host)
     }
 
     /// # Errors
     /// The datastore can't be written.
     pub fn store(&self, context: &Context, host: &HostName) -> Result<(), Failure> {
-        let value = serde_json::json!(self).to_string();
-        context
-            .datastore()?
-            .put(&key(host), &value)
-            .at_peer("datastore")
-            .of_host(host)
+        let stored = context.datastore()?.put_record(&key(host), self);
+        stored.at_peer("datastore").of_host(host)
     }
 
     /// Whether this is the deploy of `request`.
