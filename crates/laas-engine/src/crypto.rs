@@ -75,9 +75,10 @@ impl Cipher for DatastoreCipher {
     }
 }
 
-/// The SHA-512 in hexadecimal by which StackStorm names an API key that it refuses.
+/// The SHA-512 in hexadecimal by which StackStorm names an API key that it refuses; the salt is that of its
+/// `st2common/util/hash.py`.
 pub fn api_key_hash(key: &str) -> String {
-    to_hex(&Sha512::digest(key.as_bytes()))
+    to_hex(&Sha512::digest(format!("saltnpepper{key}")))
 }
 
 /// What to keep of a password.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::extract::{Path, State};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use axum::routing::get;
 use axum::{Json, Router};
 use laas_engine::model::{Object, id_of};
@@ -24,7 +24,7 @@ pub fn routes() -> Router<SharedApp> {
         let one = get(async move |app, params, id| get_one(kind, app, params, id).await);
         routes = routes.route(&format!("/{}/{{id}}", kind.path), one);
     }
-    routes.route("/actions/views/entry_point/{id}", get(get_entry_point))
+    routes
 }
 
 /// One kind of resource.
@@ -182,19 +182,6 @@ async fn put_rule(
         .await?;
     rendered["enabled"] = enabled.into();
     Ok(Json(rendered))
-}
-
-async fn get_entry_point(State(app): State<SharedApp>, Path(id): Path<String>) -> Result<Response, ApiError> {
-    let is_it = |action: &&Arc<Action>| action.id == id || action.reference == id;
-    let actions = &app.engine.packs().actions;
-    let action = actions
-        .values()
-        .find(is_it)
-        .ok_or_else(|| ApiError::no_such_reference(&id))?;
-    let content = tokio::fs::read(&action.path)
-        .await
-        .map_err(|error| ApiError::internal(&error))?;
-    Ok(content.into_response())
 }
 
 fn actions(app: &App) -> Vec<Value> {

@@ -184,7 +184,8 @@ fn render_trace(trace: &Trace) -> Value {
         of_kind.map(render_trace_item).collect()
     };
     json!({
-        "uid": format!("trace:{}", id_of(&trace.id)),
+        // As long as StackStorm's, 32 digits.
+        "uid": format!("trace:{}{}", &id_of(&trace.tag)[..8], trace.id),
         "trace_tag": trace.tag,
         "trigger_instances": items(TraceKind::TriggerInstance),
         "rules": items(TraceKind::Rule),

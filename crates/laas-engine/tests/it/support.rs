@@ -1,8 +1,11 @@
 //! A running engine with the recorded pack, and the ways to call it.
 
+use std::fs::Permissions;
 use std::io::{BufRead, BufReader, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Output, Stdio};
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use reqwest::Method;
@@ -29,21 +32,34 @@ pub struct Site {
 impl Site {
     /// With the recorded pack and an API key.
     pub fn new() -> Site {
+        let mut site = Site::without_key();
+        site.key = site.create_key();
+        site
+    }
+
+    /// With the recorded pack and nobody who may call.
+    pub fn without_key() -> Site {
         let dir = tempfile::tempdir().unwrap();
         copy(&captures().join("pack"), &dir.path().join("packs/lab"));
         std::fs::create_dir(dir.path().join("configs")).unwrap();
         let config = "fog:\n  address: http://127.0.0.1:1/fog\n  api_key: s3cret\n";
         std::fs::write(dir.path().join("configs/lab.yaml"), config).unwrap();
-        let mut site = Site {
+        Site {
             dir,
             key: String::new(),
-        };
-        site.key = site.create_key();
-        site
+        }
     }
 
     pub fn path(&self, relative: &str) -> PathBuf {
         self.dir.path().join(relative)
+    }
+
+    /// Adds a file to the pack.
+    pub fn add(&self, relative: &str, content: &str) {
+        let path = self.path("packs/lab").join(relative);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, content).unwrap();
+        std::fs::set_permissions(&path, Permissions::from_mode(0o755)).unwrap();
     }
 
     fn create_key(&self) -> String {
@@ -186,6 +202,27 @@ impl Drop for Server {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// What the command says when it refuses to start; it must not print anything on stdout.
+pub fn refusal(mut command: Command) -> String {
+    let child = command
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let pid = child.id() as libc::pid_t;
+    let (ended, wait) = mpsc::channel();
+    std::thread::spawn(move || ended.send(child.wait_with_output().unwrap()));
+    let Ok(output) = wait.recv_timeout(Duration::from_secs(60)) else {
+        // SAFETY: the thread still waits for the child, so the id is still its own.
+        unsafe { libc::kill(pid, libc::SIGKILL) };
+        panic!("it has started");
+    };
+    let why = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{why}");
+    assert!(output.stdout.is_empty());
+    why
 }
 
 /// Status and body, null when there is none.
