@@ -6,7 +6,7 @@ use laas_core::failure::Context as _;
 use laas_core::json_arg::JsonArg;
 use laas_core::names::AccountName;
 use laas_core::wait::Deadline;
-use laas_core::{Failure, HostName};
+use laas_core::{Failure, HostName, lock};
 use laas_host::authorized_keys::{self, Mark, PublicKey};
 use laas_host::ssh::accepts_key;
 use serde::Serialize;
@@ -103,7 +103,10 @@ fn grant(context: &Context, name: &HostName, key: &PublicKey, mark: Mark) -> Res
     let deadline = Deadline::seconds(2 * config.timing.call);
     let session = hosts::connect(context, &host, &Deadline::seconds(config.timing.call))?;
     let account = &config.access.user;
+    // The file is read, changed and written: two users' keys side by side would lose one of them.
+    let lock = lock::acquire(&format!("keys_{name}"), &deadline).at_peer(hosts::PEER).of_host(name)?;
     let changed = authorized_keys::add(&session, account, key, mark).at_peer(hosts::PEER).of_host(name)?;
+    drop(lock);
     let accepted = accepts_key(&session, config.ssh.port, account, &key.line(), &deadline);
     if !accepted.at_peer(hosts::PEER).of_host(name)? {
         return Err(Failure::refused(format!("`{name}` has the key in its file and refuses a login with it"))

@@ -88,8 +88,9 @@ impl HostSpec {
             "dashboard_id": self.number,
             "fog_name": self.name,
             "hostname": host_address(MANAGEMENT_VLAN, self.number),
-            "ubuntu_image": 17,
-            "centos_image": 22,
+            // Each of the two hosts of the observed booking has an image of its own.
+            "ubuntu_image": if self.number % 2 == 1 { 17 } else { 22 },
+            "centos_image": 25,
             "suse_image": 21,
             "interfaces": self.nics.iter().map(interface).collect::<Map<_, _>>(),
             "addresses": self.addresses(),

@@ -1,6 +1,7 @@
 //! `laas-lab`: a lab on this machine.
 
 use std::path::PathBuf;
+use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Context;
@@ -58,10 +59,17 @@ enum Speed {
 }
 
 #[tokio::main]
-async fn main() -> anyhow::Result<()> {
-    match Args::parse().command {
+async fn main() -> ExitCode {
+    let done = match Args::parse().command {
         Command::Serve(args) => serve(args).await,
         Command::Demo(args) => laas_lab::demo::run(args).await,
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
     }
 }
 

@@ -23,7 +23,9 @@ impl Steps {
 
     /// Prints a line for each execution that has ended since the last call; says whether any still runs.
     pub fn show(&mut self, executions: &[Value]) -> bool {
-        for execution in executions.iter().filter(|e| is_over(e)) {
+        let mut ended: Vec<&Value> = executions.iter().filter(|e| is_over(e)).collect();
+        ended.sort_by_key(|e| e["end_timestamp"].as_str());
+        for execution in ended {
             let id = execution["id"].as_str().unwrap_or_default().to_owned();
             if self.shown.insert(id) {
                 println!("{}", self.line(execution));

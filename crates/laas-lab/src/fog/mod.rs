@@ -140,9 +140,10 @@ fn stock_images() -> impl Iterator<Item = Image> {
     [
         (17, "ubuntu-18.04", "ubuntu", "18.04", true),
         (21, "opensuse-15.1", "opensuse-leap", "15.1", true),
-        (22, "centos-7", "centos", "7", true),
+        (22, "ubuntu-20.04", "ubuntu", "20.04", true),
         (23, "centos-6", "centos", "6", false),
         (24, "debian-10", "debian", "10", true),
+        (25, "centos-7", "centos", "7", true),
     ]
     .into_iter()
     .map(|(id, name, os, version, enabled)| {
