@@ -242,7 +242,8 @@ impl Engine {
     pub async fn rerun(&self, id: &str, rerun: Rerun) -> Result<Execution, RequestError> {
         let first = self.inner.known(id).await?;
         let invalid = |message: &str| Err(RequestError::Invalid(message.into()));
-        if !(rerun.tasks.is_empty() && rerun.reset.is_empty()) && !rerun.parameters.is_empty() {
+        let continues = !rerun.tasks.is_empty() || !rerun.reset.is_empty();
+        if continues && !rerun.parameters.is_empty() {
             return invalid("Parameters override is not supported when re-running task(s) for a workflow.");
         }
         if rerun.reset.iter().any(|task| !rerun.tasks.contains(task)) {

@@ -5,3 +5,5 @@ pub mod expression;
 mod inspect;
 pub mod spec;
 pub mod state;
+#[cfg(test)]
+mod tests;

@@ -200,7 +200,8 @@ fn separator(rest: &mut &str, close: char) -> Option<()> {
     *rest = rest.trim_start();
     match rest.strip_prefix(',') {
         Some(after) => *rest = after,
-        None => _ = rest.starts_with(close).then_some(())?,
+        None if rest.starts_with(close) => {}
+        None => return None,
     }
     Some(())
 }

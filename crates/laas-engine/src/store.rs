@@ -360,7 +360,11 @@ fn lock(path: &Path) -> Result<std::fs::File> {
     let lock_path = path.with_extension("lock");
     let failed =
         |error: std::io::Error| StoreError(format!("cannot lock `{}`: {error}", lock_path.display()));
-    let file = std::fs::OpenOptions::new().create(true).truncate(false).write(true).open(&lock_path);
+    let file = std::fs::OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&lock_path);
     let file = file.map_err(failed)?;
     for _ in 0..LOCK_ATTEMPTS {
         // SAFETY: the descriptor belongs to `file`, which is open.
@@ -369,7 +373,10 @@ fn lock(path: &Path) -> Result<std::fs::File> {
         }
         std::thread::sleep(LOCK_PAUSE);
     }
-    Err(StoreError(format!("another engine holds `{}`; stop it first", lock_path.display())))
+    Err(StoreError(format!(
+        "another engine holds `{}`; stop it first",
+        lock_path.display()
+    )))
 }
 
 /// Together two seconds.

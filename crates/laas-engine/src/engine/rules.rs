@@ -34,9 +34,9 @@ pub fn check_criterion(key: &str, criterion: &Value) -> Result<(), String> {
 /// Whether every criterion holds.
 pub fn meets(criteria: &Object, payload: &Value) -> bool {
     criteria.iter().all(|(key, criterion)| {
-        let path = key.strip_prefix("trigger.").unwrap_or(key).split('.');
+        let mut path = key.strip_prefix("trigger.").unwrap_or(key).split('.');
         let value = path
-            .fold(Some(payload), |value, part| value?.get(part))
+            .try_fold(payload, |value, part| value.get(part))
             .filter(|value| !value.is_null());
         holds(
             criterion["type"].as_str().unwrap_or_default(),

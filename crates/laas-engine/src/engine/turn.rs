@@ -364,7 +364,7 @@ impl Turn<'_> {
         };
         happens(&mut conductor);
         let owner = self.load(&record.execution)?;
-        for request in conductor.next() {
+        for request in conductor.start() {
             if let Err(message) = self.request_step(&record.id, &owner, &request)? {
                 conductor.refuse(&request, message);
                 break;

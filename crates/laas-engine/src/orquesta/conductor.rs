@@ -101,8 +101,8 @@ impl<'a> Conductor<'a> {
         conductor
     }
 
-    /// What can start now; marks it as running.
-    pub fn next(&mut self) -> Vec<Request> {
+    /// Starts whatever can start now: returns it and marks it as running.
+    pub fn start(&mut self) -> Vec<Request> {
         if self.state.status == Phase::Requested {
             self.state.status = Phase::Running;
         }

@@ -1,6 +1,7 @@
 //! From directories to [`Packs`], with everything that is wrong reported at once.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
@@ -332,12 +333,13 @@ impl File<'_> {
             return;
         }
         let reference = format!("{}.{name}", self.pack);
-        let items = to(&mut self.loader.packs);
-        if items.contains_key(&reference) {
-            let line = self.line("name");
-            self.problem(line, format!("`{reference}` is there already"));
-        } else {
-            items.insert(reference, item);
+        let line = self.line("name");
+        match to(&mut self.loader.packs).entry(reference) {
+            Entry::Vacant(place) => _ = place.insert(item),
+            Entry::Occupied(known) => {
+                let message = format!("`{}` is there already", known.key());
+                self.problem(line, message);
+            }
         }
     }
 
@@ -741,11 +743,8 @@ impl File<'_> {
         }
         let line = self.line("parameters");
         let delays = parameters.get("action").is_none_or(|action| action == "delay");
-        if !parameters
-            .get("threshold")
-            .is_some_and(|threshold| threshold.as_u64().is_some_and(|n| n > 0))
-            || !delays
-        {
+        let threshold = parameters.get("threshold").and_then(Value::as_u64).unwrap_or(0);
+        if threshold == 0 || !delays {
             self.problem(
                 line,
                 "`action.concurrency` needs a `threshold` above 0 and the action `delay`",

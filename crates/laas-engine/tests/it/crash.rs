@@ -138,7 +138,10 @@ fn a_workflow_goes_on_after_every_kill() {
         (execution["end_timestamp"].is_string()).then_some(execution)
     });
     assert_eq!(execution["status"], "succeeded", "{execution:#}");
-    assert_eq!(execution["result"], json!({"output": {"done": ["one", "meet", "inner"]}}));
+    assert_eq!(
+        execution["result"],
+        json!({"output": {"done": ["one", "meet", "inner"]}})
+    );
     let (_, children) = server.get(&format!("{path}/children"));
     let mut starts: BTreeMap<String, usize> = BTreeMap::new();
     for child in children.as_array().unwrap() {
@@ -146,7 +149,10 @@ fn a_workflow_goes_on_after_every_kill() {
         if let Some(step) = child["parameters"]["step"].as_str() {
             let log = child["log"].as_array().unwrap();
             let running = log.iter().filter(|line| line["status"] == "running").count();
-            assert!(starts.insert(step.to_string(), running).is_none(), "`{step}` has two executions");
+            assert!(
+                starts.insert(step.to_string(), running).is_none(),
+                "`{step}` has two executions"
+            );
         }
     }
     let expected = ["inner", "left", "meet", "one", "right_a", "right_b", "right_c"];
@@ -154,17 +160,25 @@ fn a_workflow_goes_on_after_every_kill() {
     for (step, starts) in &starts {
         let noted = std::fs::read_to_string(effects.join(step)).unwrap();
         let begun = noted.lines().filter(|line| *line == "begun").count();
-        assert!(begun >= 1 && begun <= *starts, "`{step}` began {begun} times in {starts} starts");
+        assert!(
+            begun >= 1 && begun <= *starts,
+            "`{step}` began {begun} times in {starts} starts"
+        );
         assert!(noted.ends_with("ended\n"), "`{step}` was cut: {noted}");
     }
-    assert!(!effects.join("overlaps").exists(), "a step ran beside what was left of it");
+    assert!(
+        !effects.join("overlaps").exists(),
+        "a step ran beside what was left of it"
+    );
 }
 
 /// Waits until the process that the dead engine was about to start has let go of its lock.
 fn wait_for_lock(site: &Site) {
     let file = std::fs::File::open(site.path("state/lock")).unwrap();
     // SAFETY: the descriptor belongs to `file`, which is open; closing it gives the lock back.
-    eventually(|| (unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) } == 0).then_some(()));
+    eventually(|| {
+        (unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) } == 0).then_some(())
+    });
 }
 
 /// Ten steps in a row.
@@ -173,7 +187,10 @@ fn ten_steps() -> String {
     for step in 1..=10 {
         text.push_str(&format!("  step_{step:02}:\n    action: lab.nothing\n"));
         if step < 10 {
-            text.push_str(&format!("    next: [{{when: \"{{{{ succeeded() }}}}\", do: step_{:02}}}]\n", step + 1));
+            text.push_str(&format!(
+                "    next: [{{when: \"{{{{ succeeded() }}}}\", do: step_{:02}}}]\n",
+                step + 1
+            ));
         }
     }
     text
@@ -185,8 +202,14 @@ async fn two_hundred_workflows_of_ten_steps_run_at_once() {
     let steps = ten_steps();
     let files = [
         ("actions/nothing.sh", "#!/bin/sh\necho '{\"done\": true}'\n"),
-        ("actions/nothing.yaml", "name: nothing\nrunner_type: local-shell-script\nentry_point: nothing.sh\n"),
-        ("actions/ten.yaml", "name: ten\nrunner_type: orquesta\nentry_point: workflows/ten.yaml\n"),
+        (
+            "actions/nothing.yaml",
+            "name: nothing\nrunner_type: local-shell-script\nentry_point: nothing.sh\n",
+        ),
+        (
+            "actions/ten.yaml",
+            "name: ten\nrunner_type: orquesta\nentry_point: workflows/ten.yaml\n",
+        ),
         ("actions/workflows/ten.yaml", steps.as_str()),
     ];
     let engine = engine_with(directory.path(), &files).await;
@@ -198,8 +221,10 @@ async fn two_hundred_workflows_of_ten_steps_run_at_once() {
         let execution = engine.wait(id, Duration::from_secs(300)).await.unwrap().unwrap();
         assert_eq!(execution.status, Status::Succeeded, "{execution:?}");
         let children = engine.store().descendants(id, Some(1)).await.unwrap();
-        let tasks: Vec<Value> =
-            children.iter().map(|child| child.context["orquesta"]["task_name"].clone()).collect();
+        let tasks: Vec<Value> = children
+            .iter()
+            .map(|child| child.context["orquesta"]["task_name"].clone())
+            .collect();
         let expected: Vec<String> = (1..=10).map(|step| format!("step_{step:02}")).collect();
         assert_eq!(tasks, expected);
     }
