@@ -87,6 +87,8 @@ pub fn establish(bmc: &dyn Bmc, slot: u8, login: &Login) -> Result<(), BmcError>
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fake::Fake;
+    use laas_core::Secret;
 
     fn users(names: &[(u8, &str)]) -> Vec<User> {
         let user = |(slot, name): &(u8, &str)| User {
@@ -133,6 +135,46 @@ mod tests {
                 (Ok(found), Ok(slot)) => assert_eq!(found, slot, "{present:?} {user} {configured:?}"),
                 (Err(error), Err(word)) => assert!(error.to_string().contains(word), "{error} / {word}"),
                 other => panic!("{other:?} for {present:?} {user} {configured:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn an_account_counts_when_it_reads_back_and_logs_in() {
+        let user = |name: &str, privilege| User {
+            slot: 4,
+            name: name.to_owned(),
+            privilege,
+        };
+        for (present, password, expected) in [
+            (vec![user("opnfv", Some(TENANT))], "right", Ok(())),
+            (
+                vec![user("opnfv", Some(TENANT))],
+                "wrong",
+                Err("refuses the login of `opnfv`"),
+            ),
+            (vec![user("", Some(TENANT))], "right", Err("says otherwise: ``")),
+            (
+                vec![user("opnfv", Some(Privilege::Administrator))],
+                "right",
+                Err("Administrator"),
+            ),
+            (vec![user("opnfv", None)], "right", Err("says otherwise")),
+            (vec![], "right", Err("says otherwise: nothing")),
+        ] {
+            let bmc = Fake {
+                users: present,
+                password: "right".to_owned(),
+                ..Fake::default()
+            };
+            let login = Login {
+                user: "opnfv".to_owned(),
+                password: Secret::new(password),
+            };
+            let end = establish(&bmc, 4, &login).map_err(|e| e.to_string());
+            match expected {
+                Ok(()) => assert_eq!(end, Ok(())),
+                Err(word) => assert!(end.clone().unwrap_err().contains(word), "{end:?} / {word}"),
             }
         }
     }

@@ -4,6 +4,8 @@
 
 pub mod account;
 mod error;
+#[cfg(test)]
+mod fake;
 pub mod ipmi;
 pub mod power;
 

@@ -138,3 +138,43 @@ fn until(bmc: &dyn Bmc, button: Button, wanted: Power, patience: &Patience) -> R
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fake::Fake;
+    use std::cell::RefCell;
+
+    #[test]
+    fn a_bmc_that_falls_silent_is_asked_again_and_told_no_more_than_needed() {
+        use Power::{Off, On};
+        // What is answered to the button, what is seen afterwards, how often it is pressed, how it ends.
+        for (presses, looks, pressed, reached) in [
+            (vec![], vec![Some(Off), Some(Off), Some(On)], 1, true),
+            (vec![], vec![None, None, Some(On)], 1, true),
+            (vec![None], vec![Some(On)], 1, true),
+            (vec![None], vec![Some(Off), Some(Off), Some(On)], 2, true),
+            (vec![None], vec![None], 1, false),
+            (vec![None, None], vec![Some(Off)], 2, false),
+            (vec![], vec![None], 1, false),
+            (vec![], vec![Some(Off)], 1, false),
+        ] {
+            let case = format!("{presses:?} {looks:?}");
+            let bmc = Fake {
+                looks: RefCell::new(looks.into()),
+                presses: RefCell::new(presses.into()),
+                ..Fake::default()
+            };
+            // A case that ends well must not depend on the time that it takes.
+            let limit = Duration::from_millis(if reached { 60_000 } else { 20 });
+            let patience = Patience {
+                limit,
+                poll: Duration::from_millis(1),
+                force: false,
+            };
+            let end = run(&bmc, Command::On, Off, &patience);
+            assert_eq!(end.is_ok(), reached, "{case}: {end:?}");
+            assert_eq!(bmc.pressed.borrow().len(), pressed, "{case}");
+        }
+    }
+}

@@ -1,6 +1,6 @@
 //! Power, boot device and the tenants' account, against ipmi_sim with the real ipmitool.
 
-use crate::pack::{Ended, Pack};
+use crate::pack::{Ended, Pack, wait_for};
 use crate::sim::{ADMIN, PASSWORD, Sim};
 use laas_lab::dashboard::{CaptureBooking, Dashboard};
 use laas_lab::faults::{Fault, Faults, Kind, Peer};
@@ -158,6 +158,19 @@ fn what_goes_wrong_at_a_bmc_names_it_and_the_host() {
         "{error}"
     );
 
+    let lied = lab
+        .pack
+        .run(
+            env!("CARGO_BIN_EXE_ipmi_boot_device"),
+            &["--host=pod1", "--device=pxe"],
+        )
+        .failed(1);
+    assert_eq!((&lied["peer"], &lied["host"]), (&json!("bmc"), &json!("pod1")));
+    assert!(
+        lied["error"].as_str().unwrap().contains("took the boot device"),
+        "{lied}"
+    );
+
     lab.pack.set_key("bmc_admin_pod1", &json!("not-the-password"));
     let locked = lab.power(&["--command=status"]);
     assert!(!locked.stderr.contains("not-the-password"), "{locked:?}");
@@ -192,6 +205,21 @@ fn a_system_that_ignores_the_power_button_is_switched_off_by_force() {
     let kept = lab.power(&["--command=soft"]).failed(1);
     assert!(kept["hint"].as_str().unwrap().contains("--force"), "{kept}");
     assert_eq!(lab.power(&["--command=soft", "--force"]).done()["after"], "off");
+}
+
+#[test]
+fn a_cancel_ends_the_wait() {
+    let lab = Lab::new();
+    lab.sim.misbehave("deaf");
+    lab.sim.set_power(true);
+    let running = lab.pack.start(
+        env!("CARGO_BIN_EXE_ipmi_power"),
+        &["--host=pod1", "--command=soft", "--force"],
+    );
+    wait_for("the button", || (!lab.sim.events().is_empty()).then_some(()));
+    running.interrupt();
+    running.end().failed(4);
+    assert_eq!(lab.sim.events(), ["ignored"], "nothing was forced");
 }
 
 #[test]

@@ -220,3 +220,47 @@ fn what_the_bmc_refuses_is_said_with_its_code() {
     assert!(matches!(error, BmcError::Refused { code: 0xcc, .. }), "{error:?}");
     assert!(!format!("{error:?} {error}").contains("Sixteen"), "{error:?}");
 }
+
+/// Puts a script before ipmitool that notes the command lines of every test of this process.
+#[test]
+fn no_password_is_ever_in_a_command_line() {
+    use std::os::unix::fs::PermissionsExt;
+    let dir = tempfile::tempdir().unwrap();
+    let (script, log) = (dir.path().join("ipmitool"), dir.path().join("log"));
+    let text = format!(
+        "#!/bin/sh\necho \"$@\" >> {}\nPATH=/usr/bin:/bin exec ipmitool \"$@\"\n",
+        log.display()
+    );
+    std::fs::write(&script, text).unwrap();
+    std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o700)).unwrap();
+    let path = std::env::var("PATH").unwrap();
+    // SAFETY: all environment of this process is read by Rust's own functions, which take turns.
+    unsafe { std::env::set_var("PATH", format!("{}:{path}", dir.path().display())) };
+    let sim = Sim::start();
+    let bmc = bmc(&sim, ADMIN, PASSWORD, 3);
+    let login = Login {
+        user: "opnfv".to_owned(),
+        password: Secret::new("Sixteen0letters1"),
+    };
+    account::establish(bmc.as_ref(), 4, &login).unwrap();
+    // SAFETY: as above.
+    unsafe { std::env::set_var("PATH", path) };
+    let lines = std::fs::read_to_string(log).unwrap();
+    assert!(
+        lines.contains("exec /dev/stdin") && lines.contains("-U opnfv"),
+        "{lines}"
+    );
+    let hex = |text: &str| {
+        text.bytes()
+            .take(4)
+            .map(|b| format!("0x{b:02x}"))
+            .collect::<Vec<_>>()
+            .join(" ")
+    };
+    for password in [PASSWORD, login.password.expose()] {
+        assert!(
+            !lines.contains(password) && !lines.contains(&hex(password)),
+            "{lines}"
+        );
+    }
+}

@@ -1,0 +1,78 @@
+//! A BMC of a script, for what a real one does too seldom.
+
+use crate::{Bmc, BmcError, Boot, BootState, Button, Login, Power, Privilege, User};
+use laas_core::Mac;
+use std::cell::RefCell;
+use std::collections::VecDeque;
+
+#[derive(Default)]
+pub struct Fake {
+    /// What it answers when asked for the power; the last one for ever. `None` is silence.
+    pub looks: RefCell<VecDeque<Option<Power>>>,
+    /// Whether the answers to buttons come through.
+    pub presses: RefCell<VecDeque<Option<()>>>,
+    pub pressed: RefCell<Vec<Button>>,
+    pub users: Vec<User>,
+    pub password: String,
+}
+
+fn silent() -> BmcError {
+    BmcError::Silent {
+        address: "bmc".to_owned(),
+    }
+}
+
+impl Bmc for Fake {
+    fn address(&self) -> &str {
+        "bmc"
+    }
+
+    fn power(&self) -> Result<Power, BmcError> {
+        let mut looks = self.looks.borrow_mut();
+        let look = if looks.len() > 1 {
+            looks.pop_front()
+        } else {
+            looks.front().copied()
+        };
+        look.flatten().ok_or_else(silent)
+    }
+
+    fn press(&self, button: Button) -> Result<(), BmcError> {
+        self.pressed.borrow_mut().push(button);
+        self.presses
+            .borrow_mut()
+            .pop_front()
+            .unwrap_or(Some(()))
+            .ok_or_else(silent)
+    }
+
+    fn boot(&self) -> Result<BootState, BmcError> {
+        Err(silent())
+    }
+
+    fn set_boot(&self, _: &Boot) -> Result<(), BmcError> {
+        Err(silent())
+    }
+
+    fn users(&self) -> Result<Vec<User>, BmcError> {
+        Ok(self.users.clone())
+    }
+
+    fn set_user(&self, _: u8, _: &Login, _: Privilege) -> Result<(), BmcError> {
+        Ok(())
+    }
+
+    fn prove(&self, login: &Login, _: Privilege) -> Result<(), BmcError> {
+        if login.password.expose() == self.password {
+            return Ok(());
+        }
+        Err(BmcError::Login {
+            address: "bmc".to_owned(),
+            user: login.user.clone(),
+        })
+    }
+
+    fn mac(&self) -> Result<Mac, BmcError> {
+        Err(silent())
+    }
+}
