@@ -138,17 +138,13 @@ impl<'a> Poster<'a> {
         match self.dashboard.task(task.job, &task.task) {
             Ok(delta) if laas_dashboard::digest(&delta) != task.digest => return Ok(Posted::Superseded),
             Ok(_) => {}
-            Err(DashboardError::Answer { status: 500, .. })
-                if post.unreadable >= PASSING_500 && !self.is_listed(task, List::Done)? =>
-            {
-                // Only a task at 300 is in no list either, and that can be read.
-                let waits = self.is_listed(task, List::New)? || self.is_listed(task, List::Current)?;
-                if !waits {
+            Err(error) => {
+                let is_500 = matches!(error, DashboardError::Answer { status: 500, .. });
+                post.unreadable += u32::from(is_500);
+                if is_500 && post.unreadable > PASSING_500 && !self.exists(task)? {
+                    ledger::remove(self.context.datastore()?, &task.task).at_peer(DATASTORE)?;
                     return Ok(Posted::Gone);
                 }
-            }
-            Err(error) => {
-                post.unreadable += 1;
                 return Err(error).at_peer(DASHBOARD);
             }
         }
@@ -198,6 +194,16 @@ impl<'a> Poster<'a> {
             Posted::Already
         };
         Ok(settled.then_some(posted))
+    }
+
+    /// Whether a task that can't be read is in any list. One at 300 is in none, but that could be read.
+    fn exists(&self, task: &TaskRef) -> Result<bool, Failure> {
+        for list in [List::New, List::Current, List::Done] {
+            if self.is_listed(task, list)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     fn is_listed(&self, task: &TaskRef, list: List) -> Result<bool, Failure> {

@@ -217,6 +217,7 @@ fn nothing_is_posted_for_work_that_is_no_longer_wanted() {
             assert_eq!(lab.task(&task).status, 100, "{what}");
         } else {
             assert_eq!(again["hosts"], json!([]), "{what}");
+            assert_eq!(lab.ledger(&task).is_null(), answer == "gone", "{what}");
         }
     }
 }

@@ -3,8 +3,10 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod bmc;
+mod claims;
 mod dashboard;
 mod fog_image;
+mod hosts;
 mod pack;
 #[path = "../../../laas-bmc/tests/it/sim.rs"]
 mod sim;
