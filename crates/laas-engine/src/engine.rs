@@ -382,6 +382,18 @@ impl Inner {
             !stored.execution.is_workflow
                 && matches!(stored.execution.status, Status::Running | Status::Canceling)
         };
+        for stored in unfinished
+            .iter()
+            .filter(|stored| stored.execution.status == Status::Running)
+        {
+            let limit = self
+                .limits
+                .get(&stored.execution.action)
+                .filter(|_| stored.execution.is_workflow);
+            if let Some(Ok(place)) = limit.map(|limit| limit.clone().try_acquire_owned()) {
+                self.held().insert(stored.execution.id.clone(), place);
+            }
+        }
         let leftovers: Vec<String> = unfinished
             .iter()
             .filter(was_running)

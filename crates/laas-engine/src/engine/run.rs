@@ -30,19 +30,20 @@ pub async fn start_what_is_due(inner: Weak<Inner>, mut starts: mpsc::UnboundedRe
             continue;
         }
         if engine.limits.contains_key(&start.action) {
-            // Waits for its policy beside the queue, so that others can pass.
             tokio::spawn(start_under_policy(engine, start));
         } else if start.is_workflow {
             begin_workflow(&engine, &start.id, None).await;
         } else {
-            let slots = engine.slots.clone();
-            // Not even the wait for a slot may keep a closed engine alive.
-            drop(engine);
-            let Ok(slot) = slots.acquire_owned().await else {
-                return;
-            };
-            let Some(engine) = inner.upgrade() else { return };
-            tokio::spawn(run(engine, start.id, slot));
+            // Slots are given in the order they are asked for. Who waits for one does not keep a closed engine alive.
+            let (slots, inner) = (engine.slots.clone(), inner.clone());
+            tokio::spawn(async move {
+                let Ok(slot) = slots.acquire_owned().await else {
+                    return;
+                };
+                if let Some(engine) = inner.upgrade() {
+                    Box::pin(run(engine, start.id, slot)).await;
+                }
+            });
         }
     }
 }

@@ -266,10 +266,12 @@ impl Turn<'_> {
             self.effects.stop.push(id.to_string());
             return Ok(());
         }
+        // First, so that nothing new is asked for while the steps end one by one.
+        self.steer(id, Phase::Canceled)?;
         for child in store::children(self.connection, id)? {
             self.cancel(&child, user)?;
         }
-        self.steer(id, Phase::Canceled)
+        Ok(())
     }
 
     /// Pauses, resumes or cancels a workflow, and those below it.

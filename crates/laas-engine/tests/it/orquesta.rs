@@ -315,3 +315,327 @@ async fn secrets_are_kept_nowhere() {
         );
     }
 }
+
+/// A script action `name` of the recorded pack that runs `body`.
+fn script(name: &str, body: &str, more: &str) -> [(String, String); 2] {
+    let metadata = format!("name: {name}\nrunner_type: local-shell-script\nentry_point: {name}.sh\n{more}");
+    [
+        (format!("actions/{name}.yaml"), metadata),
+        (format!("actions/{name}.sh"), format!("#!/bin/bash\n{body}\n")),
+    ]
+}
+
+fn workflow(name: &str, spec: &str) -> [(String, String); 2] {
+    let metadata = format!("name: {name}\nrunner_type: orquesta\nentry_point: workflows/{name}.yaml\n");
+    [
+        (format!("actions/{name}.yaml"), metadata),
+        (format!("actions/workflows/{name}.yaml"), spec.to_string()),
+    ]
+}
+
+async fn engine_of(directory: &Path, files: Vec<[(String, String); 2]>) -> Engine {
+    let files: Vec<(&str, &str)> = files
+        .iter()
+        .flatten()
+        .map(|(name, text)| (name.as_str(), text.as_str()))
+        .collect();
+    engine_with(directory, &files).await
+}
+
+/// Makes `path` appear and waits until somebody has taken it away, or the other way round.
+async fn until(mut done: impl FnMut() -> bool) {
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(30);
+    while !done() {
+        assert!(tokio::time::Instant::now() < deadline, "waited for half a minute");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_paused_workflow_starts_nothing_until_it_is_resumed() {
+    let directory = tempfile::tempdir().unwrap();
+    let gate = directory.path().join("gate");
+    let body = format!(
+        "touch {0}.reached; until [ -e {0} ]; do sleep 0.01; done",
+        gate.display()
+    );
+    let spec = "version: 1.0\ntasks:\n  a: {action: lab.gate, next: [{do: b}]}\n  b: {action: lab.gate}\n";
+    let engine = engine_of(
+        directory.path(),
+        vec![script("gate", &body, ""), workflow("two", spec)],
+    )
+    .await;
+    let execution = request(&engine, "lab.two", json!({})).await;
+    until(|| directory.path().join("gate.reached").exists()).await;
+    let paused = engine.pause(&execution.id, "me").await.unwrap();
+    assert_eq!(paused.status, Status::Pausing);
+    std::fs::write(&gate, "").unwrap();
+    let mut paused = Status::Pausing;
+    while paused != Status::Paused {
+        paused = engine
+            .store()
+            .execution(&execution.id)
+            .await
+            .unwrap()
+            .unwrap()
+            .status;
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(
+        engine
+            .store()
+            .descendants(&execution.id, None)
+            .await
+            .unwrap()
+            .len(),
+        1
+    );
+    engine.resume(&execution.id, "me").await.unwrap();
+    let execution = engine
+        .wait(&execution.id, Duration::from_secs(30))
+        .await
+        .unwrap()
+        .unwrap();
+    let expected = [
+        "requested",
+        "scheduled",
+        "running",
+        "pausing",
+        "paused",
+        "running",
+        "succeeded",
+    ];
+    assert_eq!(words(&execution), expected);
+    assert_eq!(execution.children.len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_policy_lets_only_so_many_run() {
+    let directory = tempfile::tempdir().unwrap();
+    let gate = directory.path().join("gate");
+    let body = format!("until [ -e {} ]; do sleep 0.01; done", gate.display());
+    let policy = "name: one\nresource_ref: lab.gate\npolicy_type: action.concurrency\nparameters: {action: delay, threshold: 1}\n";
+    let policy = [
+        ("policies/one.yaml".to_string(), policy.to_string()),
+        ("README".to_string(), String::new()),
+    ];
+    let engine = engine_of(directory.path(), vec![script("gate", &body, ""), policy]).await;
+    let mut changes = engine.changes();
+    let first = request(&engine, "lab.gate", json!({})).await;
+    while changes.recv().await.unwrap().status != Status::Running {}
+    let second = request(&engine, "lab.gate", json!({})).await;
+    while changes.recv().await.unwrap().status != Status::Delayed {}
+    std::fs::write(&gate, "").unwrap();
+    let first = engine
+        .wait(&first.id, Duration::from_secs(30))
+        .await
+        .unwrap()
+        .unwrap();
+    let second = engine
+        .wait(&second.id, Duration::from_secs(30))
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(
+        words(&second),
+        ["requested", "delayed", "scheduled", "running", "succeeded"]
+    );
+    let started = second
+        .log
+        .iter()
+        .find(|entry| entry.status == Status::Running)
+        .unwrap()
+        .timestamp;
+    assert!(started >= first.end.unwrap());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_closing_engine_stops_runs_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let gate = directory.path().join("gate");
+    let body = format!(
+        "echo $ST2_ACTION_EXECUTION_ID >> {0}.runs; until [ -e {0} ]; do sleep 0.01; done",
+        gate.display()
+    );
+    let engine = engine_of(directory.path(), vec![script("gate", &body, "")]).await;
+    let execution = request(&engine, "lab.gate", json!({})).await;
+    let runs = || std::fs::read_to_string(directory.path().join("gate.runs")).unwrap_or_default();
+    until(|| runs().lines().count() == 1).await;
+    engine.shutdown().await;
+    drop(engine);
+    std::fs::write(&gate, "").unwrap();
+    let engine = open(directory.path()).await;
+    let ended = engine
+        .wait(&execution.id, Duration::from_secs(30))
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(ended.status, Status::Succeeded);
+    assert_eq!(runs(), format!("{0}\n{0}\n", execution.id));
+    let expected = [
+        "requested",
+        "scheduled",
+        "running",
+        "requested",
+        "scheduled",
+        "running",
+        "succeeded",
+    ];
+    assert_eq!(words(&ended), expected);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_trigger_runs_its_rules() {
+    let directory = tempfile::tempdir().unwrap();
+    let rule = "name: odd\ntrigger: {type: lab.job_ready}\ncriteria:\n  trigger.job_id: {type: inside, pattern: [9]}\naction: {ref: lab.wait, parameters: {seconds: '{{ trigger.nosuch }}'}}\n";
+    let rule = [
+        ("rules/odd.yaml".to_string(), rule.to_string()),
+        ("README".to_string(), String::new()),
+    ];
+    let engine = engine_of(directory.path(), vec![rule]).await;
+    let instance = engine
+        .dispatch("lab.job_ready", json!({"job_id": 9}), Some("job-9"))
+        .await
+        .unwrap();
+    let range = laas_engine::store::Range { limit: 10, offset: 0 };
+    let enforcements = engine.store().rule_enforcements(None, range).await.unwrap().items;
+    let good = enforcements
+        .iter()
+        .find(|enforcement| enforcement.rule == "lab.on_job")
+        .unwrap();
+    let bad = enforcements
+        .iter()
+        .find(|enforcement| enforcement.rule == "lab.odd")
+        .unwrap();
+    assert!(
+        bad.failure_reason
+            .as_ref()
+            .unwrap()
+            .contains("Failed to render parameter \"seconds\""),
+        "{bad:?}"
+    );
+    let id = good.execution.clone().unwrap();
+    let execution = engine.wait(&id, Duration::from_secs(30)).await.unwrap().unwrap();
+    assert_eq!(
+        (execution.status, &execution.parameters["job_id"]),
+        (Status::Succeeded, &json!(9))
+    );
+    let trace = engine
+        .store()
+        .traces(Some("job-9"), range)
+        .await
+        .unwrap()
+        .items
+        .remove(0);
+    let members: Vec<(&str, Option<&str>)> = trace
+        .items
+        .iter()
+        .map(|item| {
+            (
+                item.reference.as_str(),
+                item.caused_by.as_ref().map(|(kind, _)| kind.as_str()),
+            )
+        })
+        .collect();
+    let mut expected = vec![
+        ("lab.job_ready", None),
+        ("lab.odd", Some("trigger_instance")),
+        ("lab.on_job", Some("trigger_instance")),
+        ("lab.fulfill", Some("rule")),
+        ("lab.power", Some("action_execution")),
+        ("lab.power", Some("action_execution")),
+        ("lab.wait", Some("action_execution")),
+    ];
+    let mut found = members.clone();
+    found.sort();
+    expected.sort();
+    assert_eq!(found, expected);
+    engine
+        .store()
+        .set_rule_enabled("lab.on_job", false)
+        .await
+        .unwrap();
+    engine
+        .dispatch("lab.job_ready", json!({"job_id": 1}), None)
+        .await
+        .unwrap();
+    let enforcements = engine
+        .store()
+        .rule_enforcements(Some("lab.on_job"), range)
+        .await
+        .unwrap();
+    assert_eq!(enforcements.total, 1, "a disabled rule does nothing");
+    assert_eq!(
+        engine.store().trigger_instance(&instance.id).await.unwrap(),
+        Some(instance)
+    );
+    let refused = engine
+        .dispatch("lab.job_ready", json!({"job": "x"}), None)
+        .await
+        .unwrap_err()
+        .to_string();
+    assert_eq!(
+        refused,
+        bodies("49-webhook-bad-payload.json")[0]["faultstring"]
+            .as_str()
+            .unwrap()
+    );
+    let refused = engine
+        .dispatch("lab.nosuch", json!({}), None)
+        .await
+        .unwrap_err()
+        .to_string();
+    assert_eq!(
+        refused,
+        bodies("50-webhook-unknown.json")[0]["faultstring"]
+            .as_str()
+            .unwrap()
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_action_knows_where_it_runs_and_until_when() {
+    let directory = tempfile::tempdir().unwrap();
+    let body = "echo \"{\\\"pack\\\": \\\"$ST2_ACTION_PACK_NAME\\\", \\\"url\\\": \\\"$ST2_ACTION_API_URL\\\", \\\"token\\\": \\\"$ST2_ACTION_AUTH_TOKEN\\\", \\\"cwd\\\": \\\"$PWD\\\"}\"";
+    let more = "parameters: {cwd: {default: /tmp}}\n";
+    let late = "trap '' TERM; echo partial; sleep 60";
+    let files = vec![
+        script("show", body, more),
+        script("late", late, "parameters: {timeout: {default: 1}}\n"),
+    ];
+    let engine = engine_of(directory.path(), files).await;
+    let shown = run(&engine, "lab.show", json!({})).await.result.unwrap()["stdout"].clone();
+    assert_eq!(
+        (&shown["pack"], &shown["url"], &shown["cwd"]),
+        (&json!("lab"), &json!("http://127.0.0.1:1/v1"), &json!("/tmp"))
+    );
+    let token = shown["token"].as_str().unwrap();
+    let known = engine
+        .store()
+        .token(token, laas_engine::model::TokenKind::Token)
+        .await
+        .unwrap();
+    assert_eq!(known, None, "a token ends with its action");
+    let late = run(&engine, "lab.late", json!({})).await;
+    assert_eq!(late.status, Status::Timeout);
+    let result = late.result.unwrap();
+    assert_eq!(
+        (&result["stdout"], &result["error"]),
+        (
+            &json!("partial"),
+            &json!("Action failed to complete in 1 seconds")
+        )
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_step_that_cannot_be_requested_fails_its_workflow() {
+    let directory = tempfile::tempdir().unwrap();
+    let spec = "version: 1.0\nvars: [{who: 5}, {name: nosuch}]\ntasks:\n  a: {action: lab.wait, input: {seconds: 0}, next: [{do: [b, c]}]}\n  b: {action: lab.power, input: {host: '{{ ctx().who }}'}}\n  c: {action: 'lab.{{ ctx().name }}'}\n";
+    let engine = engine_of(directory.path(), vec![workflow("bad", spec)]).await;
+    let execution = run(&engine, "lab.bad", json!({})).await;
+    assert_eq!(execution.status, Status::Failed);
+    let message = "ParamException: Value \"5\" must either be a string or None. Got \"int\".";
+    let errors = json!([{"type": "error", "message": message, "task_id": "b", "route": 0}]);
+    assert_eq!(execution.result, Some(json!({"output": null, "errors": errors})));
+}
