@@ -11,6 +11,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 use tokio::runtime::Runtime;
 
+const EXECUTABLE: &str = env!("CARGO_BIN_EXE_dashboard_sensor");
 /// Between two looks.
 const POLL: Duration = Duration::from_millis(20);
 /// More requests than any test makes.
@@ -77,7 +78,7 @@ impl Lab {
         }
     }
 
-    fn start(&self) -> Sensor {
+    fn config(&self) -> String {
         let config = json!({
             "dashboard": {
                 "address": self.servers[0].url(),
@@ -86,15 +87,21 @@ impl Lab {
             },
             "timing": {"call": 1},
         });
-        let child = Command::new(env!("CARGO_BIN_EXE_dashboard_sensor"))
-            .env_clear()
-            .env("LAAS_CONFIG", config.to_string())
+        config.to_string()
+    }
+
+    fn start(&self) -> Sensor {
+        let mut command = Command::new(EXECUTABLE);
+        command.env_clear().env("LAAS_CONFIG", self.config());
+        self.spawn(command)
+    }
+
+    fn spawn(&self, mut command: Command) -> Sensor {
+        let command = command
             .env("ST2_API_URL", self.servers[1].url())
             .env("ST2_AUTH_TOKEN", TOKEN)
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        Sensor(child)
+            .stderr(Stdio::piped());
+        Sensor(command.spawn().unwrap())
     }
 
     /// Waits until so many jobs were dispatched, and gives them.
@@ -296,7 +303,7 @@ fn it_stops_at_once_whatever_it_waits_for() {
 
 #[test]
 fn without_a_configuration_it_says_what_is_missing() {
-    let output = Command::new(env!("CARGO_BIN_EXE_dashboard_sensor"))
+    let output = Command::new(EXECUTABLE)
         .env_clear()
         .env("LAAS_CONFIG", "{}")
         .output()
@@ -304,4 +311,47 @@ fn without_a_configuration_it_says_what_is_missing() {
     assert_eq!(output.status.code(), Some(2));
     let log = String::from_utf8(output.stderr).unwrap();
     assert!(log.contains("`dashboard` is missing"), "{log}");
+}
+
+/// As much of StackStorm's class as the pack's inherits.
+const ST2REACTOR: &str = "
+class Sensor:
+    def __init__(self, sensor_service, config=None):
+        self.config = config or {}
+";
+/// As much of StackStorm's wrapper as starts it.
+const WRAPPER: &str = "
+import json, sys
+from dashboard_sensor import DashboardSensor
+sensor = DashboardSensor(None, config=json.loads(sys.argv[1]))
+sensor.setup()
+sensor.run()
+";
+
+#[test]
+fn the_python_class_becomes_it() {
+    let lab = Lab::new();
+    let pack = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
+    let dir = tempfile::tempdir().unwrap();
+    let place = |path: &str| {
+        let path = dir.path().join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        path
+    };
+    std::fs::write(place("st2reactor/sensor/base.py"), ST2REACTOR).unwrap();
+    let class = "sensors/dashboard_sensor.py";
+    std::fs::copy(format!("{pack}/{class}"), place(class)).unwrap();
+    std::os::unix::fs::symlink(EXECUTABLE, place("actions/bin/dashboard_sensor")).unwrap();
+    let mut python = Command::new("python3");
+    let path = format!("{0}:{0}/sensors", dir.path().display());
+    python
+        .args(["-c", WRAPPER, &lab.config()])
+        .env("PYTHONPATH", path)
+        .env("PYTHONDONTWRITEBYTECODE", "1");
+    let sensor = lab.spawn(python);
+    assert_eq!(lab.dispatched(2), [1, 2]);
+    // The signal reaches the process that StackStorm started.
+    sensor.terminate();
+    let (status, log) = sensor.end();
+    assert!(status.success(), "{log}");
 }
