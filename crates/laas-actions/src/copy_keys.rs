@@ -24,10 +24,22 @@ pub struct Args {
     #[arg(long, value_name = "KEY")]
     key: String,
     /// The hosts that the user may log in to, e.g. ["pod1", "pod2"].
-    #[arg(long, env = "LAAS_HOSTS", hide_env_values = true, value_name = "JSON", default_value_t)]
+    #[arg(
+        long,
+        env = "LAAS_HOSTS",
+        hide_env_values = true,
+        value_name = "JSON",
+        default_value_t
+    )]
     hosts: JsonArg<Vec<HostName>>,
     /// Hosts that failed and get no key: the others do, and then this fails, e.g. ["pod2"].
-    #[arg(long, env = "LAAS_UNAVAILABLE", hide_env_values = true, value_name = "JSON", default_value_t)]
+    #[arg(
+        long,
+        env = "LAAS_UNAVAILABLE",
+        hide_env_values = true,
+        value_name = "JSON",
+        default_value_t
+    )]
     unavailable: JsonArg<Option<Vec<HostName>>>,
 }
 
@@ -48,18 +60,25 @@ pub struct Granted {
 
 impl Action for Args {
     const NAME: &'static str = "copy_keys";
-    const ABOUT: &'static str = "Let a booking's user log in to its hosts, and prove that each accepts the key";
+    const ABOUT: &'static str =
+        "Let a booking's user log in to its hosts, and prove that each accepts the key";
     type Output = Output;
 
     fn run(self, context: &Context) -> Result<Output, Failure> {
         let key: PublicKey = self.key.parse().map_err(|e| {
             let failure: Failure = authorized_keys::KeyError::into(e);
-            Failure { error: format!("the key of user {} can't be used: {}", self.user, failure.error), ..failure }
+            Failure {
+                error: format!("the key of user {} can't be used: {}", self.user, failure.error),
+                ..failure
+            }
         })?;
         let asked = self.hosts.get("hosts")?;
         let unavailable = self.unavailable.get("unavailable")?.unwrap_or_default();
         let (missing, names): (Vec<_>, Vec<_>) = asked.into_iter().partition(|h| unavailable.contains(h));
-        let mark = Mark { job: self.job_id, user: self.user };
+        let mark = Mark {
+            job: self.job_id,
+            user: self.user,
+        };
         let config = context.config()?;
         context.datastore()?;
         let results: Vec<_> = std::thread::scope(|scope| {
@@ -67,7 +86,10 @@ impl Action for Args {
             let grant = |name| scope.spawn(move || grant(context, name, key, mark));
             let threads: Vec<_> = names.iter().map(grant).collect();
             let gone = |_| Err(Failure::refused("a thread died"));
-            threads.into_iter().map(|t| t.join().unwrap_or_else(gone)).collect()
+            threads
+                .into_iter()
+                .map(|t| t.join().unwrap_or_else(gone))
+                .collect()
         });
         let mut hosts = Vec::new();
         let mut failures: Vec<Failure> = missing.iter().map(unusable).collect();
@@ -94,7 +116,9 @@ impl Action for Args {
 }
 
 fn unusable(host: &HostName) -> Failure {
-    Failure::refused(format!("`{host}` could not be set up, so it has not got the key")).peer(hosts::PEER).host(host)
+    Failure::refused(format!("`{host}` could not be set up, so it has not got the key"))
+        .peer(hosts::PEER)
+        .host(host)
 }
 
 fn grant(context: &Context, name: &HostName, key: &PublicKey, mark: Mark) -> Result<Granted, Failure> {
@@ -104,15 +128,25 @@ fn grant(context: &Context, name: &HostName, key: &PublicKey, mark: Mark) -> Res
     let session = hosts::connect(context, &host, &Deadline::seconds(config.timing.call))?;
     let account = &config.access.user;
     // The file is read, changed and written: two users' keys side by side would lose one of them.
-    let lock = lock::acquire(&format!("keys_{name}"), &deadline).at_peer(hosts::PEER).of_host(name)?;
-    let changed = authorized_keys::add(&session, account, key, mark).at_peer(hosts::PEER).of_host(name)?;
+    let lock = lock::acquire(&format!("keys_{name}"), &deadline)
+        .at_peer(hosts::PEER)
+        .of_host(name)?;
+    let changed = authorized_keys::add(&session, account, key, mark)
+        .at_peer(hosts::PEER)
+        .of_host(name)?;
     drop(lock);
     let accepted = accepts_key(&session, config.ssh.port, account, &key.line(), &deadline);
     if !accepted.at_peer(hosts::PEER).of_host(name)? {
-        return Err(Failure::refused(format!("`{name}` has the key in its file and refuses a login with it"))
-            .hint(format!("look at the SSH server's log on `{name}`"))
-            .peer(hosts::PEER)
-            .host(name));
+        return Err(Failure::refused(format!(
+            "`{name}` has the key in its file and refuses a login with it"
+        ))
+        .hint(format!("look at the SSH server's log on `{name}`"))
+        .peer(hosts::PEER)
+        .host(name));
     }
-    Ok(Granted { host: name.clone(), address: session.address, changed })
+    Ok(Granted {
+        host: name.clone(),
+        address: session.address,
+        changed,
+    })
 }

@@ -18,7 +18,13 @@ pub struct Args {
     #[arg(long, value_name = "HOST")]
     host: HostName,
     /// What each interface carries, e.g. {"02:00:00:00:01:01": [{"vlan_id": 11, "tagged": false}]}.
-    #[arg(long, env = "LAAS_INTERFACES", hide_env_values = true, value_name = "JSON", default_value_t)]
+    #[arg(
+        long,
+        env = "LAAS_INTERFACES",
+        hide_env_values = true,
+        value_name = "JSON",
+        default_value_t
+    )]
     interfaces: JsonArg<BTreeMap<Mac, Vec<Network>>>,
     /// Show what would change and change nothing.
     #[arg(long = "dry_run")]
@@ -50,10 +56,17 @@ impl Action for Args {
         let asked = self.interfaces.get("interfaces")?;
         let interfaces = wanted(&host, &asked, &config.networks.public).map_err(|e| e.host(&self.host))?;
         let session = hosts::connect(context, &host, &Deadline::seconds(config.timing.call))?;
-        let family = Family::detect(&session).at_peer(hosts::PEER).of_host(&self.host)?;
-        let change =
-            family.apply(&session, &interfaces, self.dry_run).at_peer(hosts::PEER).of_host(&self.host)?;
-        Ok(Output { changed: change != Change::default(), change })
+        let family = Family::detect(&session)
+            .at_peer(hosts::PEER)
+            .of_host(&self.host)?;
+        let change = family
+            .apply(&session, &interfaces, self.dry_run)
+            .at_peer(hosts::PEER)
+            .of_host(&self.host)?;
+        Ok(Output {
+            changed: change != Change::default(),
+            change,
+        })
     }
 }
 
@@ -64,8 +77,10 @@ fn wanted(
     public: &[VlanId],
 ) -> Result<Vec<Interface>, Failure> {
     if let Some(mac) = asked.keys().find(|m| host.interface(m).is_none()) {
-        return Err(Failure::input(format!("`{}` has no interface `{mac}`", host.name))
-            .hint("compare the host's `interfaces` in the datastore with the dashboard's"));
+        return Err(
+            Failure::input(format!("`{}` has no interface `{mac}`", host.name))
+                .hint("compare the host's `interfaces` in the datastore with the dashboard's"),
+        );
     }
     let mut interfaces = Vec::new();
     for interface in host.interfaces.values() {
@@ -73,7 +88,10 @@ fn wanted(
         let mut untagged = networks.iter().filter(|n| !n.tagged).map(|n| n.vlan_id);
         let first = untagged.next();
         if let (Some(one), Some(two)) = (first, untagged.next()) {
-            let error = format!("interface `{}` is to carry both {one} and {two} untagged", interface.mac);
+            let error = format!(
+                "interface `{}` is to carry both {one} and {two} untagged",
+                interface.mac
+            );
             return Err(Failure::input(error).hint("a port has one native VLAN"));
         }
         interfaces.push(Interface {

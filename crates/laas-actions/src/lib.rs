@@ -5,33 +5,39 @@ mod hosts;
 mod messages;
 pub mod posting;
 
-/// Declares the modules of the actions and the list that `cargo xtask check-pack` compares with the YAML.
-macro_rules! actions {
-    ($($name:ident),* $(,)?) => {
-        $(pub mod $name;)*
+pub mod bmc_user;
+pub mod copy_keys;
+pub mod fog_image;
+pub mod host_network;
+pub mod ipmi_boot_device;
+pub mod ipmi_power;
+pub mod plan_job;
+pub mod report_failure;
+pub mod set_hostname;
+pub mod switch_vlan;
+pub mod task_status;
+pub mod vpn_user;
+pub mod wait_for_host;
 
-        /// The command of every action.
-        pub fn commands() -> Vec<clap::Command> {
-            vec![$(laas_core::action::command::<$name::Args>()),*]
-        }
-    };
-}
+use laas_core::action::command;
 
-// One line each, in alphabetical order.
-actions! {
-    bmc_user,
-    copy_keys,
-    fog_image,
-    host_network,
-    ipmi_boot_device,
-    ipmi_power,
-    plan_job,
-    report_failure,
-    set_hostname,
-    switch_vlan,
-    task_status,
-    vpn_user,
-    wait_for_host,
+/// The command of every action, which `cargo xtask check-pack` compares with the YAML.
+pub fn commands() -> Vec<clap::Command> {
+    vec![
+        command::<bmc_user::Args>(),
+        command::<copy_keys::Args>(),
+        command::<fog_image::Args>(),
+        command::<host_network::Args>(),
+        command::<ipmi_boot_device::Args>(),
+        command::<ipmi_power::Args>(),
+        command::<plan_job::Args>(),
+        command::<report_failure::Args>(),
+        command::<set_hostname::Args>(),
+        command::<switch_vlan::Args>(),
+        command::<task_status::Args>(),
+        command::<vpn_user::Args>(),
+        command::<wait_for_host::Args>(),
+    ]
 }
 
 #[cfg(test)]

@@ -32,7 +32,8 @@ pub struct Output {
 
 impl Action for Args {
     const NAME: &'static str = "set_hostname";
-    const ABOUT: &'static str = "Give a host the name that its tenant asked for, now and for every later boot";
+    const ABOUT: &'static str =
+        "Give a host the name that its tenant asked for, now and for every later boot";
     type Output = Output;
 
     fn run(self, context: &Context) -> Result<Output, Failure> {
@@ -44,13 +45,26 @@ impl Action for Args {
         let wanted = self.hostname.as_str();
         let same = |names: &Hostnames| names.running == wanted && names.stored == wanted;
         if same(&before) {
-            return Ok(Output { changed: false, after: before.clone(), before });
+            return Ok(Output {
+                changed: false,
+                after: before.clone(),
+                before,
+            });
         }
         if self.dry_run {
-            let after = Hostnames { running: wanted.to_owned(), stored: wanted.to_owned() };
-            return Ok(Output { changed: true, before, after });
+            let after = Hostnames {
+                running: wanted.to_owned(),
+                stored: wanted.to_owned(),
+            };
+            return Ok(Output {
+                changed: true,
+                before,
+                after,
+            });
         }
-        set_hostname(&session, &self.hostname).at_peer(hosts::PEER).of_host(&self.host)?;
+        set_hostname(&session, &self.hostname)
+            .at_peer(hosts::PEER)
+            .of_host(&self.host)?;
         let after = look()?;
         if !same(&after) {
             return Err(Failure::refused(format!(
@@ -60,6 +74,10 @@ impl Action for Args {
             .peer(hosts::PEER)
             .host(&self.host));
         }
-        Ok(Output { changed: true, before, after })
+        Ok(Output {
+            changed: true,
+            before,
+            after,
+        })
     }
 }

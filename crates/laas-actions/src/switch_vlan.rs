@@ -94,7 +94,11 @@ impl Action for Args {
         if hosts.is_none() && networks.is_none() {
             return Err(Failure::input("neither `hosts` nor `networks` is given"));
         }
-        let work = gather(context, &hosts.unwrap_or_default(), by_host(networks.unwrap_or_default())?)?;
+        let work = gather(
+            context,
+            &hosts.unwrap_or_default(),
+            by_host(networks.unwrap_or_default())?,
+        )?;
         let results: Vec<_> = std::thread::scope(|scope| {
             let threads: Vec<_> = work
                 .iter()

@@ -19,7 +19,13 @@ pub struct Args {
     #[arg(long, value_name = "HOST")]
     host: HostName,
     /// Look for the host on these VLANs, e.g. [11]; without them on the management network.
-    #[arg(long, env = "LAAS_VLANS", hide_env_values = true, value_name = "JSON", default_value_t)]
+    #[arg(
+        long,
+        env = "LAAS_VLANS",
+        hide_env_values = true,
+        value_name = "JSON",
+        default_value_t
+    )]
     vlans: JsonArg<Option<Vec<VlanId>>>,
     /// The image that has just been deployed, e.g. 17; the system must be the one that the inventory says it holds.
     #[arg(long, value_name = "ID")]
@@ -63,22 +69,33 @@ impl Action for Args {
                 (connected.at_peer(hosts::PEER).of_host(&self.host)?, false)
             }
             (None, None) => {
-                return Err(Failure::input(format!("the SSH host key of `{}` is not known", self.host))
-                    .hint("give the `request` of the deploy that wrote this system")
-                    .peer(hosts::PEER)
-                    .host(&self.host));
+                return Err(
+                    Failure::input(format!("the SSH host key of `{}` is not known", self.host))
+                        .hint("give the `request` of the deploy that wrote this system")
+                        .peer(hosts::PEER)
+                        .host(&self.host),
+                );
             }
         };
         let os = Os::read(&session).at_peer(hosts::PEER).of_host(&self.host)?;
         if let Some(expected) = self.image.and_then(|i| host.image_os(i))
             && !os.is(expected)
         {
-            let error = format!("`{}` runs `{}` and its image should hold `{expected}`", self.host, os.id);
+            let error = format!(
+                "`{}` runs `{}` and its image should hold `{expected}`",
+                self.host, os.id
+            );
             return Err(Failure::refused(error).peer(hosts::PEER).host(&self.host));
         }
         let names = hostnames(&session).at_peer(hosts::PEER).of_host(&self.host)?;
         let host_key = session.host_key.fingerprint();
-        Ok(Output { changed, address: session.address, hostname: names.running, os, host_key })
+        Ok(Output {
+            changed,
+            address: session.address,
+            hostname: names.running,
+            os,
+            host_key,
+        })
     }
 }
 
@@ -97,7 +114,10 @@ fn new_system(
     let policy = known.as_ref().map_or(HostKeyPolicy::Any, PinnedKey::policy);
     let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
     loop {
-        let session = login.connect(&policy, call, deadline).at_peer(hosts::PEER).of_host(&host.name)?;
+        let session = login
+            .connect(&policy, call, deadline)
+            .at_peer(hosts::PEER)
+            .of_host(&host.name)?;
         let seen = match session.read_file(MARKER) {
             Ok(None) => mark(&session, request),
             Ok(Some(marker)) if marker.trim() == request => Ok(None),
@@ -117,14 +137,19 @@ fn new_system(
             // A reboot may cut us off at any moment.
             Err(error) => {
                 tracing::debug!(error = %laas_core::failure::chain(&error), "lost the host");
-                backoff.pause(deadline).map_err(|_| Failure::from(error).peer(hosts::PEER).host(&host.name))?;
+                backoff
+                    .pause(deadline)
+                    .map_err(|_| Failure::from(error).peer(hosts::PEER).host(&host.name))?;
             }
             Ok(Some(old)) => {
                 backoff.pause(deadline).map_err(|_| {
-                    Failure::refused(format!("`{}` still runs the system of the deploy `{old}`", host.name))
-                        .hint("FOG said the deploy is complete: look at the host's disk and FOG's log")
-                        .peer(hosts::PEER)
-                        .host(&host.name)
+                    Failure::refused(format!(
+                        "`{}` still runs the system of the deploy `{old}`",
+                        host.name
+                    ))
+                    .hint("FOG said the deploy is complete: look at the host's disk and FOG's log")
+                    .peer(hosts::PEER)
+                    .host(&host.name)
                 })?;
             }
         }

@@ -50,7 +50,7 @@ pub fn run(root: &Path, name: &str) -> anyhow::Result<()> {
     }
     let lib = crate_dir.join("lib.rs");
     let text = std::fs::read_to_string(&lib)?;
-    std::fs::write(&lib, with_line(&text, name)?)?;
+    std::fs::write(&lib, with_action(&text, name)?)?;
     std::fs::write(&module, TEMPLATE.replace("NAME", name))?;
     std::fs::write(
         crate_dir.join(format!("bin/{name}.rs")),
@@ -80,17 +80,41 @@ pub fn run(root: &Path, name: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The list of actions with one more line, in alphabetical order.
-fn with_line(text: &str, name: &str) -> anyhow::Result<String> {
-    let (head, rest) = text
-        .split_once("\nactions! {\n")
-        .context("`lib.rs` has no list `actions!`")?;
-    let (list, tail) = rest
-        .split_once("}\n")
-        .context("the list `actions!` does not end")?;
-    let mut lines: Vec<String> = list.lines().map(str::to_owned).collect();
-    lines.push(format!("    {name},"));
-    lines.sort();
-    lines.dedup();
-    Ok(format!("{head}\nactions! {{\n{}\n}}\n{tail}", lines.join("\n")))
+/// `lib.rs` with the module declared and its command in the list, each in its place in the alphabet.
+fn with_action(text: &str, name: &str) -> anyhow::Result<String> {
+    let text = with_line(text, "pub mod ", &format!("pub mod {name};"))?;
+    with_line(
+        &text,
+        "        command::<",
+        &format!("        command::<{name}::Args>(),"),
+    )
+}
+
+fn with_line(text: &str, prefix: &str, line: &str) -> anyhow::Result<String> {
+    let mut lines: Vec<&str> = text.lines().collect();
+    let last = lines
+        .iter()
+        .rposition(|l| l.starts_with(prefix))
+        .with_context(|| format!("`lib.rs` has no line that begins with `{}`", prefix.trim()))?;
+    let place = lines
+        .iter()
+        .position(|l| l.starts_with(prefix) && *l > line)
+        .unwrap_or(last + 1);
+    lines.insert(place, line);
+    Ok(lines.join("\n") + "\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_list_stays_in_order() {
+        let text =
+            "pub mod bmc_user;\npub mod posting;\n\nvec![\n        command::<bmc_user::Args>(),\n    ]\n";
+        let wanted = "pub mod bmc_user;\npub mod host_report;\npub mod posting;\n\nvec![\n        \
+                      command::<bmc_user::Args>(),\n        command::<host_report::Args>(),\n    ]\n";
+        assert_eq!(with_action(text, "host_report").unwrap(), wanted);
+        assert!(with_action("nothing", "host_report").is_err());
+    }
 }

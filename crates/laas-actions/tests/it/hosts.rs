@@ -1,0 +1,288 @@
+//! The actions that work inside a host, against a machine of the lab.
+
+use crate::pack::{Ended, Pack, wait_for};
+use laas_lab::cabling::Os;
+use laas_lab::faults::{Kind, Peer};
+use laas_lab::lab::{Lab, LabOptions};
+use laas_lab::machine::{Machine, Phase};
+use serde_json::{Value, json};
+use std::path::PathBuf;
+use std::process::Command;
+
+const REQUEST: &str = "aebe085c-2b8c-4dfc-a4fc-bb2fa5bb41da:0a1b2c3d4e5f6071:0";
+const NETWORKS: &str = r#"{"02:00:00:00:01:01":[{"vlan_id":11,"tagged":false},{"vlan_id":103,"tagged":true}],"02:00:00:00:01:02":[],"02:00:00:00:01:03":[]}"#;
+
+/// A lab of one host that is up on the management network, and the pack.
+struct Stand {
+    lab: Lab,
+    pack: Pack,
+    runtime: tokio::runtime::Runtime,
+}
+
+impl Stand {
+    fn new(os: &str, version: &str) -> Self {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let options = LabOptions {
+            hosts: 1,
+            ..LabOptions::default()
+        };
+        let lab = runtime.block_on(Lab::start(options)).unwrap();
+        let mut config = lab.config();
+        config["timing"]["boot"] = json!(10);
+        let keys: Vec<_> = lab
+            .keys()
+            .into_iter()
+            .map(|k| (k.name, Value::from(k.value)))
+            .collect();
+        let keys: Vec<_> = keys
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.clone()))
+            .collect();
+        let stand = Self {
+            lab,
+            pack: Pack::new(config, &keys),
+            runtime,
+        };
+        stand.switch_vlan("--hosts", json!(["pod1"]));
+        let os = Os {
+            id: os.to_owned(),
+            version: version.to_owned(),
+        };
+        stand.machine().install(17, os).unwrap();
+        stand.boot();
+        stand
+    }
+
+    fn machine(&self) -> &Machine {
+        self.lab.machine("pod1").unwrap()
+    }
+
+    fn boot(&self) {
+        let _guard = self.runtime.enter();
+        self.machine().set_power(false);
+        self.machine().set_power(true);
+        wait_for("the boot", || (self.machine().phase() == Phase::Up).then_some(()));
+    }
+
+    fn switch_vlan(&self, flag: &str, value: Value) {
+        let executable = env!("CARGO_BIN_EXE_switch_vlan");
+        self.pack.run(executable, &[&format!("{flag}={value}")]).done();
+    }
+
+    fn wait_for_host(&self, args: &[&str]) -> Ended {
+        let args: Vec<_> = ["--host=pod1"].iter().chain(args).copied().collect();
+        self.pack.run(env!("CARGO_BIN_EXE_wait_for_host"), &args)
+    }
+
+    fn set_hostname(&self, name: &str) -> Ended {
+        let hostname = format!("--hostname={name}");
+        self.pack
+            .run(env!("CARGO_BIN_EXE_set_hostname"), &["--host=pod1", &hostname])
+    }
+
+    fn host_network(&self, args: &[&str]) -> Ended {
+        let interfaces = format!("--interfaces={NETWORKS}");
+        let args: Vec<_> = ["--host=pod1", &interfaces].iter().chain(args).copied().collect();
+        self.pack.run(env!("CARGO_BIN_EXE_host_network"), &args)
+    }
+
+    fn copy_keys(&self, user: u64, key: &str) -> Ended {
+        let args = [
+            "--job_id=1".to_owned(),
+            format!("--user={user}"),
+            format!("--key={key}"),
+            r#"--hosts=["pod1"]"#.to_owned(),
+        ];
+        let args: Vec<_> = args.iter().map(String::as_str).collect();
+        self.pack.run(env!("CARGO_BIN_EXE_copy_keys"), &args)
+    }
+
+    /// A path of the host's own file system, seen from outside.
+    fn inside(&self, path: &str) -> PathBuf {
+        self.machine().root().unwrap().join(path.trim_start_matches('/'))
+    }
+
+    fn read(&self, path: &str) -> String {
+        std::fs::read_to_string(self.inside(path)).unwrap_or_default()
+    }
+
+    /// A new key pair: the private key's file and the public key's line.
+    fn key_pair(&self, name: &str) -> (PathBuf, String) {
+        let path = self.lab.directory().join(name);
+        let args = ["-q", "-t", "ed25519", "-N", "", "-C", "$(reboot) it's me", "-f"];
+        assert!(
+            Command::new("ssh-keygen")
+                .args(args)
+                .arg(&path)
+                .status()
+                .unwrap()
+                .success()
+        );
+        let public = std::fs::read_to_string(path.with_extension("pub")).unwrap();
+        (path, public)
+    }
+
+    fn logs_in(&self, key: &std::path::Path) -> bool {
+        let address = std::net::Ipv4Addr::new(127, 99, 0, 1);
+        let output = self
+            .runtime
+            .block_on(self.lab.ssh(address, "opnfv", key, "true"))
+            .unwrap();
+        output.status.success()
+    }
+}
+
+#[test]
+fn a_host_is_set_up_and_nothing_changes_the_second_time() {
+    let stand = Stand::new("ubuntu", "22.04");
+    // A host that the pack has not deployed is a stranger.
+    let unknown = stand.set_hostname("jump").failed(2);
+    assert!(
+        unknown["hint"].as_str().unwrap().contains("wait_for_host"),
+        "{unknown}"
+    );
+
+    let new = ["--image=17", &format!("--request={REQUEST}")];
+    let first = stand.wait_for_host(&new).done();
+    assert_eq!(
+        (&first["changed"], &first["os"]["id"]),
+        (&json!(true), &json!("ubuntu"))
+    );
+    assert_eq!(
+        stand.pack.key("ssh_host_key_pod1")["fingerprint"],
+        first["host_key"]
+    );
+    assert_eq!(stand.wait_for_host(&new).done()["changed"], false);
+    assert_eq!(stand.wait_for_host(&[]).done()["changed"], false);
+
+    assert_eq!(stand.set_hostname("jump.lab").done()["changed"], true);
+    assert_eq!(stand.machine().hostname().as_deref(), Some("jump.lab"));
+    assert_eq!(stand.read("/etc/hostname"), "jump.lab\n");
+    assert_eq!(stand.set_hostname("jump.lab").done()["changed"], false);
+
+    let (alice, alice_key) = stand.key_pair("alice");
+    let (bob, bob_key) = stand.key_pair("bob");
+    let foreign = "# left by the image\n";
+    std::fs::create_dir_all(stand.inside("/home/opnfv/.ssh")).unwrap();
+    std::fs::write(stand.inside("/home/opnfv/.ssh/authorized_keys"), foreign).unwrap();
+    assert!(!stand.logs_in(&alice));
+    assert_eq!(stand.copy_keys(3, &alice_key).done()["changed"], true);
+    assert!(stand.logs_in(&alice) && !stand.logs_in(&bob));
+    assert_eq!(stand.copy_keys(3, &alice_key).done()["changed"], false);
+    assert_eq!(stand.copy_keys(4, &bob_key).done()["changed"], true);
+    assert!(stand.logs_in(&alice) && stand.logs_in(&bob));
+    let file = stand.read("/home/opnfv/.ssh/authorized_keys");
+    assert!(
+        file.starts_with(foreign) && file.lines().count() == 3 && !file.contains("reboot"),
+        "{file}"
+    );
+    stand
+        .copy_keys(
+            3,
+            "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAITestOnlyKeyForBob bob@example",
+        )
+        .failed(2);
+
+    let before = stand.host_network(&["--dry_run"]).done();
+    assert_eq!(
+        (
+            &before["changed"],
+            stand.read("/etc/netplan/60-laas.yaml").as_str()
+        ),
+        (&json!(true), "")
+    );
+    let written = stand.host_network(&[]).done();
+    assert_eq!(
+        written["written"],
+        json!(["/etc/netplan/60-laas.yaml"]),
+        "{written}"
+    );
+    assert_eq!(written["set_aside"], before["set_aside"]);
+    assert_eq!(stand.host_network(&[]).done()["changed"], false);
+    // The proof is the next boot: the host is on its VLANs, and nowhere else.
+    let interfaces: Value = serde_json::from_str(NETWORKS).unwrap();
+    stand.switch_vlan("--networks", json!([{"host": "pod1", "interfaces": interfaces}]));
+    stand.boot();
+    let found = stand.wait_for_host(&["--vlans=[11]"]).done();
+    assert_eq!(found["address"], "127.128.11.1");
+    let vlans: Vec<_> = stand
+        .machine()
+        .addresses()
+        .iter()
+        .filter(|a| a.reachable)
+        .map(|a| a.vlan)
+        .collect();
+    assert_eq!(vlans, [11, 103]);
+}
+
+#[test]
+fn an_old_system_is_not_taken_for_the_new_one() {
+    let stand = Stand::new("ubuntu", "22.04");
+    stand
+        .wait_for_host(&["--image=17", &format!("--request={REQUEST}")])
+        .done();
+    let pinned = stand.pack.key("ssh_host_key_pod1");
+    let other = REQUEST.replace(":0a", ":1b");
+    let still = stand
+        .wait_for_host(&["--image=17", &format!("--request={other}")])
+        .failed(1);
+    assert!(still["error"].as_str().unwrap().contains(REQUEST), "{still}");
+    assert_eq!(stand.pack.key("ssh_host_key_pod1"), pinned);
+    // The inventory says that image 25 holds CentOS.
+    let wrong = stand
+        .wait_for_host(&["--image=25", &format!("--request={REQUEST}")])
+        .failed(1);
+    assert!(wrong["error"].as_str().unwrap().contains("centos"), "{wrong}");
+}
+
+#[test]
+fn a_system_that_nobody_knows_is_left_alone() {
+    let stand = Stand::new("centos", "7");
+    stand.wait_for_host(&[&format!("--request={REQUEST}")]).done();
+    let listing = || {
+        let output = Command::new("find")
+            .arg(stand.inside("/etc"))
+            .args(["-printf", "%p %s %T@\n"])
+            .output()
+            .unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let before = listing();
+    let unknown = stand.host_network(&[]).failed(2);
+    assert!(
+        unknown["error"].as_str().unwrap().contains("centos 7"),
+        "{unknown}"
+    );
+    assert_eq!(listing(), before);
+}
+
+#[test]
+fn a_host_that_does_not_answer_is_worth_a_retry() {
+    let mut stand = Stand::new("ubuntu", "22.04");
+    stand.wait_for_host(&[&format!("--request={REQUEST}")]).done();
+    let patient = stand.pack.config["timing"].clone();
+    stand.pack.config["timing"]["boot"] = json!(1);
+    stand.pack.config["timing"]["call"] = json!(1);
+    for (kind, code) in [(Kind::Refuse, 3), (Kind::Hang, 3), (Kind::WrongCredentials, 1)] {
+        stand
+            .lab
+            .faults()
+            .set(Peer::Host("pod1".to_owned()), kind)
+            .unwrap();
+        for ended in [
+            stand.set_hostname("jump"),
+            stand.host_network(&[]),
+            stand.wait_for_host(&[]),
+        ] {
+            let document = ended.failed(code);
+            assert_eq!(
+                (&document["peer"], &document["host"]),
+                (&json!("host"), &json!("pod1")),
+                "{kind:?} {document}"
+            );
+        }
+    }
+    stand.lab.faults().clear(&Peer::Host("pod1".to_owned()));
+    stand.pack.config["timing"] = patient;
+    stand.set_hostname("jump").done();
+}
