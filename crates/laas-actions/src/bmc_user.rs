@@ -7,7 +7,7 @@ use laas_core::action::{Action, Context};
 use laas_core::failure::Context as _;
 use laas_core::names::AccountName;
 use laas_core::{Failure, HostName, Kind, Mac, Secret, inventory};
-use laas_dashboard::BmcAccess;
+use laas_dashboard::{BmcAccess, DashboardError};
 use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, Ipv4Addr, ToSocketAddrs};
 
@@ -110,6 +110,7 @@ impl Action for Args {
                 };
                 dashboard
                     .post_bmc(&self.host, &access)
+                    .map_err(explained)
                     .at_peer("dashboard")
                     .of_host(&self.host)?;
                 record.posted = true;
@@ -197,6 +198,16 @@ fn opens(bmc: &dyn Bmc, record: &Record) -> Result<bool, Failure> {
         Err(BmcError::Login { .. } | BmcError::Refused { .. }) => Ok(false),
         Err(error) => Err(error.into()),
     }
+}
+
+/// HTTP 500 can mean that the booking has ended meanwhile, which nobody would guess.
+fn explained(error: DashboardError) -> Failure {
+    let broken = matches!(error, DashboardError::Answer { status: 500.., .. });
+    let failure = Failure::from(error);
+    if broken {
+        return failure.hint("the dashboard answers so for a host that is not booked, too");
+    }
+    failure
 }
 
 /// The dashboard stores nothing but an IPv4 address.

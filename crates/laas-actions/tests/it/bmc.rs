@@ -293,6 +293,10 @@ fn an_account_is_finished_wherever_it_was_left() {
         (&failed["peer"], &failed["host"]),
         (&json!("dashboard"), &json!("pod1"))
     );
+    assert!(
+        failed["hint"].as_str().unwrap().contains("not booked"),
+        "{failed}"
+    );
     let left = lab.account();
     assert_eq!(
         (&left["posted"], lab.opens(&left["password"])),
