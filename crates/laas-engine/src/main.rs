@@ -91,7 +91,7 @@ fn create_key(state: PathBuf, user: &str) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    let store = Store::open(&state.database())?;
+    let store = Store::open_beside(&state.database())?;
     let (key, _) = runtime.block_on(store.issue_token(user, TokenKind::ApiKey, None, None))?;
     println!("{key}");
     Ok(())

@@ -48,7 +48,7 @@ pub enum SensorError {
 
 impl Sensors {
     /// Starts every enabled sensor of every pack.
-    pub async fn start(engine: &Engine) -> Result<Sensors, SensorError> {
+    pub fn start(engine: &Engine) -> Result<Sensors, SensorError> {
         let (stop, _) = watch::channel(false);
         let mut tasks = JoinSet::new();
         for sensor in engine.packs().sensors.values().filter(|sensor| sensor.enabled) {

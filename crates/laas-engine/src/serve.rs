@@ -57,7 +57,6 @@ pub fn run(args: Args) -> anyhow::Result<()> {
 
 async fn serve(args: Args) -> anyhow::Result<()> {
     let state = StateDir::open(args.state)?;
-    let _lock = state.lock()?;
     let users = Users::of(state.path());
     if !anybody_can_call(&state, &users).await? {
         let hint = format!("laas-engine key create --state {}", state.path().display());
@@ -90,29 +89,42 @@ async fn serve(args: Args) -> anyhow::Result<()> {
         hostname: hostname(),
     });
     let server = tokio::spawn(axum::serve(listener, api::router(app)).into_future());
-    let sensors = if args.sensors {
-        Some(Sensors::start(&engine).await?)
+    let stopped = async {
+        tokio::select! {
+            _ = terminated.recv() => {}
+            _ = interrupted.recv() => {}
+        }
+        tracing::info!("stopping");
+    };
+    let served = run_until(stopped, &engine, address, args.sensors).await;
+    // Actions that end may still want to call.
+    engine.shutdown().await;
+    server.abort();
+    served
+}
+
+async fn run_until(
+    stopped: impl Future<Output = ()>,
+    engine: &Engine,
+    address: SocketAddr,
+    with_sensors: bool,
+) -> anyhow::Result<()> {
+    let sensors = if with_sensors {
+        Some(Sensors::start(engine)?)
     } else {
         None
     };
     let mut stdout = std::io::stdout();
     writeln!(stdout, "laas-engine listens on http://{address}").and_then(|()| stdout.flush())?;
-    tokio::select! {
-        _ = terminated.recv() => {}
-        _ = interrupted.recv() => {}
-    }
-    tracing::info!("stopping");
+    stopped.await;
     if let Some(sensors) = sensors {
         sensors.stop().await;
     }
-    // Actions that end may still want to call.
-    engine.shutdown().await;
-    server.abort();
     Ok(())
 }
 
 async fn anybody_can_call(state: &StateDir, users: &Users) -> anyhow::Result<bool> {
-    let store = Store::open(&state.database())?;
+    let store = Store::open_beside(&state.database())?;
     Ok(!users.is_empty()? || store.has_token(TokenKind::ApiKey).await?)
 }
 

@@ -76,7 +76,7 @@ struct Shared {
     writer: Sender<Job>,
     idle_readers: Mutex<Vec<Connection>>,
     /// Held for as long as the store is open.
-    _lock: std::fs::File,
+    _lock: Option<std::fs::File>,
 }
 
 struct Job {
@@ -94,6 +94,15 @@ impl Store {
     /// Opens the database at `path` and brings its tables up to date. A second process is turned away.
     pub fn open(path: &Path) -> Result<Store> {
         let lock = lock(path)?;
+        Self::connected(path, Some(lock))
+    }
+
+    /// Like [`Store::open`], but beside an engine that may be serving: to look, or to add a token.
+    pub fn open_beside(path: &Path) -> Result<Store> {
+        Self::connected(path, None)
+    }
+
+    fn connected(path: &Path, lock: Option<std::fs::File>) -> Result<Store> {
         let connection = connect(path)?;
         connection.execute_batch(include_str!("store/schema.sql"))?;
         let (writer, jobs) = channel();

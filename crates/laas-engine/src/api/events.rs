@@ -56,6 +56,14 @@ async fn webhook(
     Ok((StatusCode::ACCEPTED, Json(Value::Object(body.0))))
 }
 
+type One = Result<Json<Value>, ApiError>;
+
+fn one(params: &Params, id: &str, found: Option<Value>) -> One {
+    Ok(Json(
+        View::of(params).apply(found.ok_or_else(|| ApiError::no_such_id(id))?),
+    ))
+}
+
 async fn list_trigger_instances(State(app): State<SharedApp>, params: Params) -> Result<Response, ApiError> {
     let listing = Listing::of(&params)?;
     let trigger = params.get("trigger").map(String::as_str);
@@ -67,18 +75,9 @@ async fn list_trigger_instances(State(app): State<SharedApp>, params: Params) ->
     Ok(listing.answer(page.items.iter().map(render_trigger_instance), page.total))
 }
 
-async fn get_trigger_instance(
-    State(app): State<SharedApp>,
-    Path(id): Path<String>,
-    params: Params,
-) -> Result<Json<Value>, ApiError> {
-    let instance = app
-        .engine
-        .store()
-        .trigger_instance(&id)
-        .await?
-        .ok_or_else(|| ApiError::no_such_id(&id))?;
-    Ok(Json(View::of(&params).apply(render_trigger_instance(&instance))))
+async fn get_trigger_instance(State(app): State<SharedApp>, Path(id): Path<String>, params: Params) -> One {
+    let found = app.engine.store().trigger_instance(&id).await?;
+    one(&params, &id, found.as_ref().map(render_trigger_instance))
 }
 
 async fn re_emit(State(app): State<SharedApp>, Path(id): Path<String>) -> Result<Json<Value>, ApiError> {
@@ -117,20 +116,15 @@ async fn list_rule_enforcements(State(app): State<SharedApp>, params: Params) ->
     ))
 }
 
-async fn get_rule_enforcement(
-    State(app): State<SharedApp>,
-    Path(id): Path<String>,
-    params: Params,
-) -> Result<Json<Value>, ApiError> {
-    let enforcement = app
-        .engine
-        .store()
-        .rule_enforcement(&id)
-        .await?
-        .ok_or_else(|| ApiError::no_such_id(&id))?;
-    Ok(Json(
-        View::of(&params).apply(render_enforcement(&app, &enforcement)),
-    ))
+async fn get_rule_enforcement(State(app): State<SharedApp>, Path(id): Path<String>, params: Params) -> One {
+    let found = app.engine.store().rule_enforcement(&id).await?;
+    one(
+        &params,
+        &id,
+        found
+            .as_ref()
+            .map(|enforcement| render_enforcement(&app, enforcement)),
+    )
 }
 
 fn render_enforcement(app: &App, enforcement: &RuleEnforcement) -> Value {
@@ -164,18 +158,9 @@ async fn list_traces(State(app): State<SharedApp>, params: Params) -> Result<Res
     Ok(listing.answer(page.items.iter().map(render_trace), page.total))
 }
 
-async fn get_trace(
-    State(app): State<SharedApp>,
-    Path(id): Path<String>,
-    params: Params,
-) -> Result<Json<Value>, ApiError> {
-    let trace = app
-        .engine
-        .store()
-        .trace(&id)
-        .await?
-        .ok_or_else(|| ApiError::no_such_id(&id))?;
-    Ok(Json(View::of(&params).apply(render_trace(&trace))))
+async fn get_trace(State(app): State<SharedApp>, Path(id): Path<String>, params: Params) -> One {
+    let found = app.engine.store().trace(&id).await?;
+    one(&params, &id, found.as_ref().map(render_trace))
 }
 
 fn render_trace(trace: &Trace) -> Value {

@@ -11,50 +11,50 @@ use serde_json::{Value, json};
 
 use crate::support::{Server, Site, answer, captures};
 
-/// What stays different, why, and what is compared all the same.
-const DIFFERENCES: &[(&str, &str, fn(&str) -> String)] = &[
-    (
-        "41-pack-list",
-        "only the packs that were given are loaded; StackStorm ships its own",
-        |text| rows(text, "lab"),
-    ),
-    (
-        "45-runner-list",
-        "runners that are not supported are not listed",
-        |text| rows(text, "local-shell-script") + &rows(text, "orquesta"),
-    ),
-    (
-        "51-trace-list",
-        "what StackStorm reports about itself (`core.st2.…`) is not traced",
-        |text| rows(text, "job-9") + &rows(text, "execution-"),
-    ),
-    (
-        "52-rule-enforcement-list",
-        "the recorded one had been used before",
-        |text| rows(text, "lab.on_job"),
-    ),
-    (
-        "58-execution-output",
-        "the log of a workflow is StackStorm's own; here it says what became of the steps",
-        |text| {
-            let ends = text
-                .lines()
-                .filter(|line| line.contains("in \"succeeded\"") || line.contains("in \"failed\""));
-            ends.collect()
+/// Something that stays different from the recording.
+struct Difference {
+    recording: &'static str,
+    reason: &'static str,
+    /// What is compared all the same.
+    keep: fn(&str) -> String,
+}
+
+const DIFFERENCES: &[Difference] = &[
+    Difference {
+        recording: "41-pack-list",
+        reason: "only the packs that were given are loaded; StackStorm ships its own",
+        keep: |text| rows(text, "lab"),
+    },
+    Difference {
+        recording: "45-runner-list",
+        reason: "runners that are not supported are not listed",
+        keep: |text| rows(text, "local-shell-script") + &rows(text, "orquesta"),
+    },
+    Difference {
+        recording: "51-trace-list",
+        reason: "what StackStorm reports about itself (`core.st2.…`) is not traced",
+        keep: |text| rows(text, "job-9") + &rows(text, "execution-"),
+    },
+    Difference {
+        recording: "52-rule-enforcement-list",
+        reason: "the recorded StackStorm had been used before",
+        keep: |text| rows(text, "lab.on_job"),
+    },
+    Difference {
+        recording: "58-execution-output",
+        reason: "the log of a workflow is StackStorm's own; here it says what became of the steps",
+        keep: |text| {
+            let is_end = |line: &&str| line.contains("in \"succeeded\"") || line.contains("in \"failed\"");
+            text.lines().filter(is_end).collect()
         },
-    ),
+    },
 ];
 
 #[test]
 fn every_recorded_call_gives_the_same() {
     let site = Site::new();
     let server = site.start();
-    let client = St2 {
-        venv: venv(),
-        home: site.path("home"),
-        server: &server,
-        key: &site.key,
-    };
+    let client = St2::new(&site, &server);
     prepare(&site, &server);
     let mut recordings: Vec<PathBuf> = std::fs::read_dir(captures())
         .unwrap()
@@ -79,17 +79,17 @@ fn every_recorded_call_gives_the_same() {
             None => replay(&server, &command, &recording["exchanges"][0], &ids),
         };
         ids.learn(&recorded, &ours);
-        let keep = DIFFERENCES
-            .iter()
-            .find(|(known, ..)| *known == name)
-            .map(|(.., keep)| keep);
-        let [recorded, ours] = [recorded, ours].map(|text| redact(&text)).map(|text| match keep {
-            Some(keep) => keep(&text),
-            None => text,
-        });
+        let difference = DIFFERENCES.iter().find(|difference| difference.recording == name);
+        let [recorded, ours] = [recorded, ours]
+            .map(|text| redact(&text))
+            .map(|text| match difference {
+                Some(difference) => (difference.keep)(&text),
+                None => text,
+            });
         if recorded.is_empty() || recorded != ours {
+            let known = difference.map_or("", |difference| difference.reason);
             wrong.push(format!(
-                "=== {name}: {command}\n--- recorded\n{recorded}\n--- ours\n{ours}\n"
+                "=== {name} {known}: {command}\n--- recorded\n{recorded}\n--- ours\n{ours}\n"
             ));
         }
     }
@@ -105,7 +105,6 @@ fn every_recorded_call_gives_the_same() {
 
 /// What the recorded StackStorm held before the first call.
 fn prepare(site: &Site, server: &Server) {
-    std::fs::create_dir(site.path("home")).unwrap();
     let hosts = json!([
         {"name": "hosts", "value": "[\"pod1\"]"},
         {"name": "pod2", "value": "{}"},
@@ -142,23 +141,32 @@ fn must_be_in_state<'a>(name: &str, command: &'a str) -> Option<(&'a str, &'stat
 }
 
 /// The client of PyPI, talking to one engine.
-pub struct St2<'a> {
-    pub venv: PathBuf,
-    pub home: PathBuf,
-    pub server: &'a Server,
-    pub key: &'a str,
+struct St2<'a> {
+    venv: PathBuf,
+    home: PathBuf,
+    server: &'a Server,
 }
 
-impl St2<'_> {
+impl<'a> St2<'a> {
+    fn new(site: &Site, server: &'a Server) -> Self {
+        let home = site.path("home");
+        std::fs::create_dir(&home).unwrap();
+        St2 {
+            venv: venv(),
+            home,
+            server,
+        }
+    }
+
     /// What it prints, with its exit code on the last line as in the recordings.
-    pub fn call(&self, arguments: &[impl AsRef<std::ffi::OsStr>]) -> String {
+    fn call(&self, arguments: &[impl AsRef<std::ffi::OsStr>]) -> String {
         let mut command = self.command();
-        command.env("ST2_API_KEY", self.key).args(arguments);
+        command.env("ST2_API_KEY", self.server.key()).args(arguments);
         print_of(command)
     }
 
     /// Without a credential of its own.
-    pub fn command(&self) -> Command {
+    fn command(&self) -> Command {
         let mut command = Command::new(self.venv.join("bin/st2"));
         command
             .current_dir(&self.home)
@@ -175,7 +183,7 @@ impl St2<'_> {
 }
 
 /// What a command prints, with its exit code on the last line.
-pub fn print_of(mut command: Command) -> String {
+fn print_of(mut command: Command) -> String {
     let output = command.output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap() + &String::from_utf8(output.stderr).unwrap();
     format!(
@@ -186,7 +194,7 @@ pub fn print_of(mut command: Command) -> String {
 }
 
 /// The client in a virtual environment below `target/`, made when there is none.
-pub fn venv() -> PathBuf {
+fn venv() -> PathBuf {
     const VERSION: &str = "3.9.0";
     let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap();
     let venv = target.join(format!("st2client-{VERSION}"));
@@ -357,24 +365,11 @@ fn rows(table: &str, word: &str) -> String {
 #[test]
 fn logging_in_following_and_tracing_work_too() {
     let site = Site::new();
-    std::fs::create_dir(site.path("home")).unwrap();
     site.set_password("ops", "open sesame");
-    site.add(
-        "actions/hold.yaml",
-        "name: hold\npack: lab\nrunner_type: local-shell-script\nentry_point: hold.sh\nenabled: true\n\
-         parameters:\n  file: {type: string}\n",
-    );
-    site.add(
-        "actions/hold.sh",
-        "#!/bin/sh\nwhile [ ! -e \"${1#--file=}\" ]; do sleep 0.05; done; echo held\n",
-    );
+    let script = "while [ ! -e \"${1#--file=}\" ]; do sleep 0.05; done; echo held";
+    site.add_action("hold", "{file: {type: string}}", script);
     let server = site.start();
-    let client = St2 {
-        venv: venv(),
-        home: site.path("home"),
-        server: &server,
-        key: &site.key,
-    };
+    let client = St2::new(&site, &server);
 
     let with_token = |arguments: &[&str]| {
         let mut command = client.command();
@@ -406,7 +401,8 @@ fn logging_in_following_and_tracing_work_too() {
     );
     let id = started["id"].as_str().unwrap();
     let mut tail = client.command();
-    tail.env("ST2_API_KEY", &site.key).args(["execution", "tail", id]);
+    tail.env("ST2_API_KEY", server.key())
+        .args(["execution", "tail", id]);
     let tail = tail.stdout(std::process::Stdio::piped()).spawn().unwrap();
     server.wait_for(id, &["running"]);
     // The client may follow from here on or come too late; it must print the same.

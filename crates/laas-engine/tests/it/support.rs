@@ -62,7 +62,18 @@ impl Site {
         std::fs::set_permissions(&path, Permissions::from_mode(0o755)).unwrap();
     }
 
-    fn create_key(&self) -> String {
+    /// Adds an action to the pack, its parameters in YAML, its executable a shell script.
+    pub fn add_action(&self, name: &str, parameters: &str, script: &str) {
+        let metadata = format!(
+            "name: {name}\npack: lab\nrunner_type: local-shell-script\nentry_point: {name}.sh\nenabled: true\n\
+             parameters: {parameters}\n"
+        );
+        self.add(&format!("actions/{name}.yaml"), &metadata);
+        self.add(&format!("actions/{name}.sh"), &format!("#!/bin/sh\n{script}\n"));
+    }
+
+    /// Makes an API key through the command line.
+    pub fn create_key(&self) -> String {
         let output = engine()
             .args(["key", "create", "--state"])
             .arg(self.path("state"))
