@@ -138,8 +138,9 @@ impl Login {
         deadline: &Deadline,
     ) -> Result<Session, SshError> {
         let mut backoff = Backoff::new(ROUND.0, ROUND.1);
+        let mut last: Option<SshError> = None;
         loop {
-            let mut last = None;
+            let mut round: Option<SshError> = None;
             for address in &self.addresses {
                 match self.connect_to(address, policy, call, deadline) {
                     Ok(session) => return Ok(session),
@@ -147,19 +148,22 @@ impl Login {
                     Err(error) => {
                         tracing::debug!(address, error = %laas_core::failure::chain(&error), "no login");
                         // What refused us says more than an address where nobody is.
-                        if last.is_none() || !matches!(error, SshError::Connect { .. }) {
-                            last = Some(error);
+                        if round.is_none() || !matches!(error, SshError::Connect { .. }) {
+                            round = Some(error);
                         }
                     }
                 }
             }
-            let ended = backoff.pause(deadline);
-            match (ended, last) {
-                (Ok(()), _) => {}
+            // An attempt that the deadline cut short says nothing new.
+            if last.is_none() || !deadline.left().is_zero() {
+                last = round;
+            }
+            match (backoff.pause(deadline), last.take()) {
+                (Ok(()), known) => last = known,
                 (Err(Ended::Cancelled), _) => return Err(SshError::Cancelled),
-                (Err(Ended::Deadline), Some(last)) => {
+                (Err(Ended::Deadline), Some(known)) => {
                     return Err(SshError::Deadline {
-                        source: Box::new(last),
+                        source: Box::new(known),
                     });
                 }
                 (Err(Ended::Deadline), None) => {

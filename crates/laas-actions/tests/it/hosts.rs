@@ -261,9 +261,13 @@ fn a_host_that_does_not_answer_is_worth_a_retry() {
     let mut stand = Stand::new("ubuntu", "22.04");
     stand.wait_for_host(&[&format!("--request={REQUEST}")]).done();
     let patient = stand.pack.config["timing"].clone();
-    stand.pack.config["timing"]["boot"] = json!(1);
-    stand.pack.config["timing"]["call"] = json!(1);
-    for (kind, code) in [(Kind::Refuse, 3), (Kind::Hang, 3), (Kind::WrongCredentials, 1)] {
+    for (kind, seconds, code) in [
+        (Kind::Refuse, 1, 3),
+        (Kind::Hang, 1, 3),
+        (Kind::WrongCredentials, 5, 1),
+    ] {
+        stand.pack.config["timing"]["boot"] = json!(seconds);
+        stand.pack.config["timing"]["call"] = json!(seconds);
         stand
             .lab
             .faults()
