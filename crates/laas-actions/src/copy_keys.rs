@@ -47,6 +47,7 @@ pub struct Args {
 pub struct Output {
     changed: bool,
     account: AccountName,
+    port: u16,
     hosts: Vec<Granted>,
 }
 
@@ -109,6 +110,7 @@ impl Action for Args {
             None => Ok(Output {
                 changed: hosts.iter().any(|h: &Granted| h.changed),
                 account: config.access.user.clone(),
+                port: config.ssh.port,
                 hosts,
             }),
         }

@@ -66,7 +66,7 @@ mod tests {
             (
                 "hardware",
                 json!({"host": "pod1", "hostname": "jump", "bmc": {"user": "opnfv", "address": "10.99.0.1", "slot": 5}}),
-                "Host pod1 runs the image that you asked for and calls itself jump.\nIts management controller (IPMI) answers at 10.99.0.1 to the user opnfv; the password is in the booking's PDF.",
+                "Host pod1 runs the image that you asked for and calls itself jump.\nIts management controller (IPMI) answers at 10.99.0.1 to the user opnfv, an operator (ipmitool -L OPERATOR); the password is in the booking's PDF.",
             ),
             (
                 "hardware",
@@ -81,8 +81,8 @@ mod tests {
             ("network", json!({"host": "pod1"}), "Host pod1 is connected."),
             (
                 "keys",
-                json!({"account": "opnfv", "hosts": [{"host": "pod1", "address": "10.11.0.5", "changed": true}]}),
-                "Your SSH key opens the account opnfv on:\npod1: ssh opnfv@10.11.0.5",
+                json!({"account": "opnfv", "port": 2022, "hosts": [{"host": "pod1", "address": "10.11.0.5", "changed": true}]}),
+                "Your SSH key opens the account opnfv on:\npod1: ssh -p 2022 opnfv@10.11.0.5",
             ),
             (
                 "vpn",

@@ -207,12 +207,14 @@ async fn stay(lab: &Lab, stack: &Stack, tenants: &[Tenant], directory: TempDir) 
         access.bmc_port,
         crate::inventory::BMC_USER
     );
+    let password = directory.path().join("ldap_password");
+    std::fs::write(&password, &access.ldap_password)?;
     println!(
-        "  LDAPTLS_CACERT={} ldapsearch -x -H {} -D {} -w {} -b ou=People,{}",
+        "  LDAPTLS_CACERT={} ldapsearch -x -H {} -D {} -y {} -b ou=People,{}",
         access.ca.display(),
         access.ldaps,
         crate::slapd::ADMIN,
-        access.ldap_password,
+        password.display(),
         crate::slapd::SUFFIX
     );
     println!(
