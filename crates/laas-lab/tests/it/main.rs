@@ -3,12 +3,14 @@
 // Clippy's allowance for tests does not reach the functions they share.
 #![allow(clippy::unwrap_used)]
 
+mod booking;
 mod dashboard;
 mod dashboard_people;
 mod dashboard_replay;
 mod dashboard_world;
 mod faults;
 mod fog;
+mod house;
 mod lab;
 mod machine;
 mod machine_bmc;

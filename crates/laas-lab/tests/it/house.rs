@@ -1,0 +1,196 @@
+//! A lab, the pack on the engine beside it, and the two users of the observed booking: for tests of whole bookings.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use laas_lab::checks::{self, Tenant};
+use laas_lab::dashboard::{CaptureBooking, JobState};
+use laas_lab::lab::{Lab, LabOptions};
+use laas_lab::stack::{Stack, StackOptions, is_over};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::sync::{Semaphore, SemaphorePermit};
+
+/// More than any booking takes with everything that these tests do to it, on a machine with other work.
+pub const LIMIT: Duration = Duration::from_secs(150);
+
+/// Whole labs at the same time: each has a dozen daemons and starts processes by the hundred.
+static PLACES: Semaphore = Semaphore::const_new(2);
+
+pub struct House {
+    // Ends before the peers that its actions talk to.
+    pub stack: Stack,
+    pub lab: Lab,
+    /// Alice and Bob.
+    pub tenants: [Tenant; 2],
+    _directory: TempDir,
+    _place: SemaphorePermit<'static>,
+}
+
+impl House {
+    pub async fn start() -> Self {
+        Self::with_config(json!({})).await
+    }
+
+    /// With these parts of the pack's configuration other than the lab would have them.
+    pub async fn with_config(changes: Value) -> Self {
+        let place = PLACES.acquire().await.unwrap();
+        let directory = tempfile::Builder::new().prefix("laas-house-").tempdir().unwrap();
+        let lab = Lab::start(LabOptions {
+            state_dir: Some(directory.path().join("lab")),
+            ..LabOptions::default()
+        })
+        .await
+        .unwrap();
+        let mut config = lab.config();
+        merge(&mut config, &changes);
+        let stack = Stack::start(StackOptions {
+            pack: pack(),
+            engine: engine(),
+            state: directory.path().join("stack"),
+            config: serde_yaml::to_string(&config).unwrap(),
+            keys: lab.keys(),
+        })
+        .await
+        .unwrap();
+        let tenants = Tenant::pair(directory.path()).await.unwrap();
+        Self {
+            stack,
+            lab,
+            tenants,
+            _directory: directory,
+            _place: place,
+        }
+    }
+
+    /// Alice books both hosts, with Bob; the sensor is not told.
+    pub fn book(&self) -> u32 {
+        self.book_capture(false)
+    }
+
+    /// With the tasks `software` and `snapshot` too, as in the observed booking.
+    pub fn book_capture(&self, whole: bool) -> u32 {
+        let [alice, bob] = &self.tenants;
+        let wanted = CaptureBooking {
+            alice_key: Some(alice.public_key().unwrap()),
+            bob_key: Some(bob.public_key().unwrap()),
+            software: whole,
+            snapshot: whole,
+        };
+        self.lab.dashboard().book_capture(wanted).unwrap()
+    }
+
+    /// Waits until every task of the job has ended and no execution runs any more.
+    pub async fn settled(&self, job: u32) -> JobState {
+        let started = Instant::now();
+        loop {
+            // The executions first: what ends a task is one of them.
+            let quiet = self.executions().await.iter().all(is_over);
+            let state = self.lab.dashboard().job(job).expect("the job");
+            if quiet && state.tasks.iter().all(|t| t.status >= 200) {
+                return state;
+            }
+            assert!(
+                started.elapsed() < LIMIT,
+                "job {job} has not ended: {:#?}\n{}",
+                state.tasks,
+                self.story().await
+            );
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// Every task ended with 200, and it is true.
+    pub async fn assert_done(&self, job: &JobState) {
+        let bad: Vec<_> = job.tasks.iter().filter(|t| t.status != 200).collect();
+        assert!(bad.is_empty(), "{bad:#?}\n{}", self.story().await);
+        self.assert_true(job).await;
+    }
+
+    /// What ended with 200 is true, whatever the other tasks are.
+    pub async fn assert_true(&self, job: &JobState) {
+        let checks = checks::of_job(&self.lab, job, &self.tenants).await;
+        let failed: Vec<_> = checks.iter().filter(|c| !c.ok).collect();
+        assert!(failed.is_empty(), "{failed:#?}\n{}", self.story().await);
+    }
+
+    pub async fn executions(&self) -> Vec<Value> {
+        self.stack.executions().await.unwrap()
+    }
+
+    /// What has happened, for the message of a test that failed.
+    pub async fn story(&self) -> String {
+        let executions = self.stack.executions().await.unwrap_or_default();
+        let line = |execution: &Value| {
+            let of = |key: &str| execution[key].as_str().unwrap_or_default().to_owned();
+            let started = of("start_timestamp");
+            let parameters = execution["parameters"].as_object().cloned().unwrap_or_default();
+            let plain = parameters
+                .iter()
+                .filter(|(_, value)| value.is_string() || value.is_number());
+            let plain: Vec<_> = plain.map(|(name, value)| format!("{name}={value}")).collect();
+            let name = name(execution);
+            let status = of("status");
+            let said = match status.as_str() {
+                "succeeded" => String::new(),
+                _ => execution["result"].to_string(),
+            };
+            format!("{started} {name} {} {status} {said}", plain.join(" "))
+        };
+        let lines: Vec<_> = executions.iter().map(line).collect();
+        let log = std::fs::read_to_string(self.stack.log()).unwrap_or_default();
+        let log: Vec<_> = log.lines().collect();
+        let tail = log[log.len().saturating_sub(30)..].join("\n");
+        format!("executions:\n{}\n\nthe engine's log:\n{tail}", lines.join("\n"))
+    }
+}
+
+/// The action's name without the pack.
+pub fn name(execution: &Value) -> &str {
+    let reference = execution["action"]["ref"].as_str().unwrap_or_default();
+    reference.trim_start_matches("laas.")
+}
+
+/// The executions of this action.
+pub fn of_action<'a>(executions: &'a [Value], action: &str) -> Vec<&'a Value> {
+    executions.iter().filter(|e| name(e) == action).collect()
+}
+
+/// The pack's directory, with its executables.
+pub fn pack() -> PathBuf {
+    let pack = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../..")
+        .canonicalize()
+        .unwrap();
+    let staged = pack.join("actions/bin/plan_job");
+    assert!(
+        staged.exists(),
+        "`{}` is missing: run `scripts/stage-pack.sh dev`",
+        staged.display()
+    );
+    pack
+}
+
+/// The engine of the same build.
+fn engine() -> PathBuf {
+    // The test is `target/<profile>/deps/it-<hash>`.
+    let test = std::env::current_exe().unwrap();
+    let engine = test.parent().and_then(Path::parent).unwrap().join("laas-engine");
+    assert!(
+        engine.exists(),
+        "`{}` is missing: run `cargo build -p laas-engine` and `scripts/stage-pack.sh dev`",
+        engine.display()
+    );
+    engine
+}
+
+fn merge(into: &mut Value, changes: &Value) {
+    match (into, changes) {
+        (Value::Object(into), Value::Object(changes)) => {
+            for (name, change) in changes {
+                merge(into.entry(name).or_insert(Value::Null), change);
+            }
+        }
+        (into, change) => *into = change.clone(),
+    }
+}
