@@ -175,6 +175,9 @@ async fn put_rule(
         );
         return Err(ApiError::bad_request(fault));
     }
+    if !body.0.contains_key("enabled") {
+        return Err(ApiError::bad_request("'enabled' is a required property"));
+    }
     let enabled = body.flag("enabled")?;
     app.engine
         .store()

@@ -1,5 +1,8 @@
 //! The engine's life: what it keeps, what it takes up again, what it starts and ends.
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
+
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -18,6 +21,8 @@ fn two_engines_never_share_a_state() {
 #[test]
 fn secrets_are_not_in_the_state() {
     let site = Site::new();
+    // As somebody makes it who thinks of nothing.
+    std::fs::set_permissions(site.path("state"), Permissions::from_mode(0o755)).unwrap();
     site.set_password("ops", "open sesame");
     let server = site.start();
     let body = json!({"name": "bmc", "value": "hunter2hunter2", "secret": true});
@@ -26,6 +31,16 @@ fn secrets_are_not_in_the_state() {
     assert_eq!(shown["value"], "hunter2hunter2");
     let execution = server.run("lab.power", json!({"host": "pod1"}));
     assert_eq!(execution["status"], "succeeded", "{execution}");
+    for name in ["engine.db", "engine.db-wal", "datastore.key", "users"] {
+        let mode = site
+            .path("state")
+            .join(name)
+            .metadata()
+            .unwrap()
+            .permissions()
+            .mode();
+        assert_eq!(mode & 0o077, 0, "others may read `{name}`");
+    }
     server.stop();
     let secrets = ["hunter2hunter2", "open sesame", &site.key, "s3cret"];
     let files: Vec<_> = std::fs::read_dir(site.path("state"))
@@ -190,13 +205,17 @@ fn a_sensor_is_started_again_when_it_fails_and_ended_with_the_engine() {
     );
     assert_eq!(server.stop(), Some(0));
     assert_eq!(std::fs::read_to_string(bin.join("ended")).unwrap(), "ended\n");
-    assert_eq!(
-        std::fs::read_to_string(bin.join("starts"))
-            .unwrap()
-            .lines()
-            .count(),
-        2
-    );
+    let starts = std::fs::read_to_string(bin.join("starts")).unwrap();
+    assert_eq!(starts.lines().count(), 2);
+
+    for left in ["environment", "ended"] {
+        std::fs::remove_file(bin.join(left)).unwrap();
+    }
+    let server = site.start_with(&["--sensors"]);
+    eventually(|| bin.join("environment").exists().then_some(()));
+    // Dropping a server is `kill -9`, and that ends the sensor too.
+    drop(server);
+    eventually(|| bin.join("ended").exists().then_some(()));
 }
 
 #[test]
