@@ -144,10 +144,10 @@ pub struct Timing {
 
 impl Default for Ssh {
     fn default() -> Self {
-        let home = std::env::var_os("HOME").map_or_else(|| PathBuf::from("/root"), PathBuf::from);
         Self {
             user: account("root"),
-            key_file: home.join(".ssh/id_ed25519"),
+            // StackStorm's installer makes this key for its system user.
+            key_file: PathBuf::from("/home/stanley/.ssh/stanley_rsa"),
             port: 22,
         }
     }
@@ -269,4 +269,79 @@ fn section<'a, T>(section: Option<&'a T>, name: &str) -> Result<&'a T, Failure> 
         Failure::input(format!("`{name}` is missing from the pack's configuration"))
             .hint("see `config.schema.yaml` and `laas.yaml.example` of the pack")
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The sections and keys that the pack's README has always named; everything else has a default.
+    const OLD: &str = r#"
+fog: {address: "http://10.0.0.5/fog", api_key: a, user_key: b}
+vpn:
+  server: ldap.example.org
+  authentication: {user: "cn=admin", pass: c}
+  directory: {root: "dc=example", user: "ou=People"}
+  user: {objects: [top, inetOrgPerson]}
+dashboard: {address: "https://labs.example.org", lab_name: UNH_IOL}
+bot: {address: "https://bot.example.org", endpoints: {failure: notify}}
+"#;
+
+    #[test]
+    fn a_configuration_written_for_the_old_keys_loads() {
+        let config: Config = serde_yaml::from_str(OLD).unwrap();
+        assert_eq!(config.fog().unwrap().address, "http://10.0.0.5/fog");
+        assert_eq!(config.vpn().unwrap().user.objects, ["top", "inetOrgPerson"]);
+        assert_eq!(config.dashboard().unwrap().lab_name, "UNH_IOL");
+        assert_eq!(config.bot().unwrap().endpoints["failure"], "notify");
+        assert_eq!((config.networks.management.get(), config.timing.retries), (99, 3));
+        assert!(!format!("{config:?}").contains("pass: c"));
+    }
+
+    #[test]
+    fn the_defaults_are_those_of_the_schema() {
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../config.schema.yaml");
+        let schema: serde_yaml::Value =
+            serde_yaml::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+        let default = |section: &str, key: &str| schema[section]["properties"][key]["default"].clone();
+        let config = Config::default();
+        let Timing {
+            image,
+            stall,
+            boot,
+            power,
+            call,
+            poll_ms,
+            retry_delay,
+            retries,
+            concurrency,
+        } = config.timing;
+        for (key, value) in [
+            ("image", image),
+            ("stall", stall),
+            ("boot", boot),
+            ("power", power),
+            ("call", call),
+            ("poll_ms", poll_ms),
+            ("retry_delay", retry_delay),
+            ("retries", retries),
+            ("concurrency", concurrency),
+        ] {
+            assert_eq!(default("timing", key), value, "timing.{key}");
+        }
+        assert_eq!(
+            default("networks", "management"),
+            u64::from(config.networks.management.get())
+        );
+        assert_eq!(
+            default("networks", "parking"),
+            u64::from(config.networks.parking.get())
+        );
+        assert_eq!(default("networks", "tenant"), config.networks.tenant);
+        assert_eq!(
+            default("ssh", "key_file"),
+            config.ssh.key_file.display().to_string()
+        );
+        assert_eq!(default("access", "user"), config.access.user.as_str());
+    }
 }

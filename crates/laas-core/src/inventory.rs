@@ -233,3 +233,70 @@ fn unnamed() -> HostName {
 fn nxos() -> String {
     "nxos".to_owned()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+
+    fn host(name: &str) -> HostName {
+        name.parse().unwrap()
+    }
+
+    #[test]
+    fn the_example_loads() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../hosts.json.example");
+        let datastore = Datastore::file(path);
+        for name in names(&datastore).unwrap() {
+            let entry = Host::load(&datastore, &name).unwrap();
+            let bmc = entry.bmc.as_ref().unwrap();
+            assert_eq!((bmc.driver, entry.interfaces.len()), (BmcDriver::Ipmi, 2));
+            let vlans = [VlanId::try_from(99).unwrap(), VlanId::try_from(11).unwrap()];
+            assert_eq!(entry.addresses_on(&vlans).len(), 2);
+            assert_eq!(
+                (entry.image_os(17), entry.image_os(22)),
+                (Some("ubuntu"), Some("centos"))
+            );
+        }
+        let unlisted = Host::load(&datastore, &host("pod9")).unwrap_err();
+        assert!(matches!(unlisted, InventoryError::Unlisted { .. }), "{unlisted}");
+    }
+
+    #[test]
+    fn an_entry_written_for_the_pack_of_2019_loads() {
+        let dir = tempfile::tempdir().unwrap();
+        let datastore = Datastore::file(dir.path().join("hosts.json"));
+        datastore.put("hosts", r#"["pod1"]"#).unwrap();
+        let entry = r#"{"dashboard_id": 999, "fog_name": "vm-1.1", "hostname": "pod1", "ubuntu_image": 17,
+            "centos_image": 22, "suse_image": 21, "interfaces": {"00:11:22:33:44:55": {"mac": "00:11:22:33:44:55",
+            "bus": "0000:04:00.0", "switch": "10.10.10.10", "port": "Ethernet1/34", "name": "eno49"}}}"#;
+        datastore.put("pod1", entry).unwrap();
+        let loaded = Host::load(&datastore, &host("pod1")).unwrap();
+        let mac = "00:11:22:33:44:55".parse().unwrap();
+        assert_eq!(loaded.interface(&mac).unwrap().port, "Ethernet1/34");
+        assert_eq!(loaded.addresses_on(&[]), ["pod1"]);
+        assert!(loaded.bmc.is_none());
+    }
+
+    #[test]
+    fn a_mistake_names_its_key_and_quotes_no_secret() {
+        let dir = tempfile::tempdir().unwrap();
+        let datastore = Datastore::file(dir.path().join("hosts.json"));
+        datastore.put("hosts", r#"["pod1"]"#).unwrap();
+        let missing = Host::load(&datastore, &host("pod1")).unwrap_err();
+        assert_eq!(missing.to_string(), "the datastore has no key `pod1`");
+        datastore.put("pod1", r#"{"fog_name": 7}"#).unwrap();
+        let malformed = crate::failure::chain(&Host::load(&datastore, &host("pod1")).unwrap_err());
+        assert!(
+            malformed.contains("`pod1`") && malformed.contains("invalid type"),
+            "{malformed}"
+        );
+        let secret = Secret::new(r#"{"user": "admin", "password": hunter2}"#);
+        datastore.put_secret("switch_10.0.0.1", &secret).unwrap();
+        let malformed = crate::failure::chain(&Switch::load(&datastore, "10.0.0.1").unwrap_err());
+        assert!(
+            malformed.contains("switch_10.0.0.1") && !malformed.contains("hunter2"),
+            "{malformed}"
+        );
+    }
+}
