@@ -1,5 +1,6 @@
 //! The house's own tools: `cargo xtask check-pack`, `cargo xtask new-action NAME`, `cargo xtask bench WHAT`.
 
+mod bench;
 mod check_pack;
 mod metadata;
 mod new_action;
@@ -27,12 +28,21 @@ enum Task {
         /// Lower-case letters and `_`, as operators will type it, e.g. host_report
         name: String,
     },
+    /// Measure; the release build is made first.
+    Bench {
+        /// What is measured.
+        what: bench::What,
+        /// One line of JSON instead of a table.
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 fn main() -> anyhow::Result<()> {
     match Cli::parse().task {
         Task::CheckPack { fix } => check_pack::run(&root(), fix),
         Task::NewAction { name } => new_action::run(&root(), &name),
+        Task::Bench { what, json } => bench::run(&root(), what, json),
     }
 }
 
