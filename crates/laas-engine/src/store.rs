@@ -197,9 +197,18 @@ impl Store {
         self.read(|connection| rows::token(connection, &hash, kind))
     }
 
-    /// Whether there is a token of that kind that has not expired.
-    pub async fn has_token(&self, kind: TokenKind) -> Result<bool> {
-        self.read(|connection| rows::has_token(connection, kind))
+    /// Those of that kind that have not expired, oldest first.
+    pub async fn tokens(&self, kind: TokenKind) -> Result<Vec<Token>> {
+        self.read(|connection| rows::tokens(connection, kind))
+    }
+
+    /// Whether there was such a token; whoever holds it is turned away from now on.
+    pub async fn delete_token(&self, id: &str, kind: TokenKind) -> Result<bool> {
+        let id = id.to_string();
+        self.write(Durability::Power, move |connection| {
+            rows::delete_token(connection, &id, kind)
+        })
+        .await
     }
 
     /// Whether the rule is enabled when someone has changed it since it was loaded.
@@ -356,6 +365,9 @@ fn connect(path: &Path) -> Result<Connection> {
     connection.busy_timeout(std::time::Duration::from_secs(10))?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "NORMAL")?;
+    // What a savepoint may have to undo is small: it need not go through a file.
+    connection.pragma_update(None, "temp_store", "MEMORY")?;
+    connection.pragma_update(None, "wal_autocheckpoint", 4000)?;
     connection.set_prepared_statement_cache_capacity(64);
     Ok(connection)
 }

@@ -43,6 +43,14 @@ pub fn router(app: SharedApp) -> Router {
         .merge(keys::routes())
         .merge(events::routes())
         .route("/user", get(tokens::whoami))
+        .route(
+            "/apikeys",
+            get(tokens::list_api_keys).post(tokens::create_api_key),
+        )
+        .route(
+            "/apikeys/{id}",
+            get(tokens::get_api_key).delete(tokens::delete_api_key),
+        )
         .route("/stream", get(stream::stream))
         .route_layer(from_fn_with_state(app.clone(), auth::require));
     let tokens = Router::new()

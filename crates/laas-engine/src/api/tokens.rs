@@ -1,14 +1,16 @@
-//! `st2 login` and `st2 whoami`.
+//! `st2 login`, `st2 whoami`, `st2 apikey`.
 
 use axum::Json;
-use axum::extract::{Extension, State};
+use axum::extract::{Extension, Path, State};
 use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::Response;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use laas_engine::model::{Timestamp, TokenKind};
+use laas_engine::model::{Timestamp, Token, TokenKind};
+use laas_engine::pack::MASKED;
 use serde_json::{Value, json};
 
-use super::query::{Body, wrong_type};
+use super::query::{Body, Listing, Params, wrong_type};
 use super::{ApiError, SharedApp};
 use crate::auth::Caller;
 
@@ -61,6 +63,66 @@ pub async fn whoami(Extension(caller): Extension<Caller>) -> Json<Value> {
         "authentication": authentication,
         "rbac": {"enabled": false, "roles": [], "is_admin": true},
     }))
+}
+
+/// A new API key; its text is in this answer only.
+pub async fn create_api_key(
+    State(app): State<SharedApp>,
+    Extension(caller): Extension<Caller>,
+    body: Body,
+) -> Result<(StatusCode, Json<Value>), ApiError> {
+    if !body.object("metadata")?.is_empty() {
+        return Err(ApiError::bad_request(
+            "`metadata` is not supported by this engine",
+        ));
+    }
+    let user = body.text("user")?.unwrap_or(&caller.user);
+    let store = app.engine.store();
+    let (text, token) = store.issue_token(user, TokenKind::ApiKey, None, None).await?;
+    let mut created = render_api_key(&token);
+    created["key"] = text.into();
+    Ok((StatusCode::CREATED, Json(created)))
+}
+
+/// All API keys, without their texts.
+pub async fn list_api_keys(State(app): State<SharedApp>, params: Params) -> Result<Response, ApiError> {
+    let keys = app.engine.store().tokens(TokenKind::ApiKey).await?;
+    Ok(Listing::of(&params)?.answer_part_of(keys.iter().map(render_api_key).collect()))
+}
+
+/// One of them.
+pub async fn get_api_key(
+    State(app): State<SharedApp>,
+    Path(id): Path<String>,
+) -> Result<Json<Value>, ApiError> {
+    let keys = app.engine.store().tokens(TokenKind::ApiKey).await?;
+    let key = keys.iter().find(|key| key.id == id);
+    Ok(Json(render_api_key(key.ok_or_else(|| no_such_api_key(&id))?)))
+}
+
+/// Turns away whoever holds the key.
+pub async fn delete_api_key(
+    State(app): State<SharedApp>,
+    Path(id): Path<String>,
+) -> Result<StatusCode, ApiError> {
+    if !app.engine.store().delete_token(&id, TokenKind::ApiKey).await? {
+        return Err(no_such_api_key(&id));
+    }
+    Ok(StatusCode::NO_CONTENT)
+}
+
+fn no_such_api_key(id: &str) -> ApiError {
+    ApiError::not_found(format!("ApiKey matching {id} not found."))
+}
+
+fn render_api_key(key: &Token) -> Value {
+    json!({
+        "user": key.user,
+        "key_hash": MASKED,
+        "metadata": {},
+        "enabled": true,
+        "id": key.id,
+    })
 }
 
 /// Of the header `Authorization: Basic …`.

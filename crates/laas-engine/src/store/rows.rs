@@ -84,27 +84,34 @@ pub fn put_token(connection: &Connection, hash: &str, token: &Token) -> Result<(
 
 pub fn token(connection: &Connection, hash: &str, kind: TokenKind) -> Result<Option<Token>> {
     let sql = "SELECT * FROM tokens WHERE hash = ? AND kind = ? AND (expires IS NULL OR expires > ?)";
-    let to_token = |row: &Row<'_>| {
-        Ok(Token {
-            id: row.get("id")?,
-            user: row.get("user")?,
-            kind,
-            expires: row.get::<_, Option<i64>>("expires")?.map(Timestamp),
-            execution: row.get("execution")?,
-        })
-    };
     let now = Timestamp::now().0;
-    Ok(connection
-        .prepare_cached(sql)?
-        .query_row(params![hash, token_word(kind), now], to_token)
-        .optional()?)
+    let mut statement = connection.prepare_cached(sql)?;
+    let found = statement.query_row(params![hash, token_word(kind), now], |row| to_token(row, kind));
+    Ok(found.optional()?)
 }
 
-pub fn has_token(connection: &Connection, kind: TokenKind) -> Result<bool> {
-    let sql = "SELECT 1 FROM tokens WHERE kind = ? AND (expires IS NULL OR expires > ?)";
-    Ok(connection
-        .prepare_cached(sql)?
-        .exists(params![token_word(kind), Timestamp::now().0])?)
+pub fn tokens(connection: &Connection, kind: TokenKind) -> Result<Vec<Token>> {
+    let sql = "SELECT * FROM tokens WHERE kind = ? AND (expires IS NULL OR expires > ?) ORDER BY id";
+    let mut statement = connection.prepare_cached(sql)?;
+    let found = statement.query_map(params![token_word(kind), Timestamp::now().0], |row| {
+        to_token(row, kind)
+    })?;
+    Ok(found.collect::<rusqlite::Result<_>>()?)
+}
+
+fn to_token(row: &Row<'_>, kind: TokenKind) -> rusqlite::Result<Token> {
+    Ok(Token {
+        id: row.get("id")?,
+        user: row.get("user")?,
+        kind,
+        expires: row.get::<_, Option<i64>>("expires")?.map(Timestamp),
+        execution: row.get("execution")?,
+    })
+}
+
+pub fn delete_token(connection: &Connection, id: &str, kind: TokenKind) -> Result<bool> {
+    let sql = "DELETE FROM tokens WHERE id = ? AND kind = ?";
+    Ok(connection.prepare_cached(sql)?.execute(params![id, token_word(kind)])? > 0)
 }
 
 pub fn drop_tokens_of(connection: &Connection, execution: &str) -> Result<()> {

@@ -392,6 +392,28 @@ fn logging_in_following_and_tracing_work_too() {
         "{whoami}"
     );
 
+    let created: Value = serde_json::from_str(
+        client
+            .call(&["apikey", "create", "-j"])
+            .trim_end_matches("(exit 0)\n"),
+    )
+    .unwrap();
+    let get_in = || {
+        let request = server
+            .anonymous(Method::GET, "/v1/user")
+            .header("St2-Api-Key", created["key"].as_str().unwrap());
+        answer(request.send().unwrap()).0
+    };
+    assert_eq!(get_in(), 200);
+    let listed = client.call(&["apikey", "list"]);
+    assert!(
+        listed.contains(created["id"].as_str().unwrap())
+            && !listed.contains(created["key"].as_str().unwrap())
+    );
+    let deleted = client.call(&["apikey", "delete", created["id"].as_str().unwrap()]);
+    assert!(deleted.contains("has been successfully deleted"), "{deleted}");
+    assert_eq!(get_in(), 401);
+
     let file = site.path("go");
     let parameters = json!({"file": file});
     let (_, started) = server.send(
