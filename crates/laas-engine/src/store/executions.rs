@@ -48,7 +48,8 @@ impl WorkflowRecord {
         let state = serde_json::to_string(&self.state)?;
         connection
             .prepare_cached(
-                "INSERT OR REPLACE INTO workflows (id, execution, spec, state) VALUES (?, ?, ?, ?)",
+                "INSERT INTO workflows (id, execution, spec, state) VALUES (?, ?, ?, ?)
+                 ON CONFLICT (id) DO UPDATE SET execution = excluded.execution, state = excluded.state",
             )?
             .execute(params![self.id, self.execution, self.spec, state])?;
         Ok(())
@@ -69,7 +70,7 @@ impl WorkflowRecord {
 }
 
 impl StoredExecution {
-    /// Writes the whole record, new or known.
+    /// Writes the record: the whole of a new one, of a known one what can change.
     pub fn save(&self, connection: &Connection) -> Result<()> {
         let execution = &self.execution;
         let log: Vec<Value> = execution
@@ -83,9 +84,12 @@ impl StoredExecution {
             .and_then(|it| it["id"].as_str());
         connection
             .prepare_cached(
-                "INSERT OR REPLACE INTO executions (id, liveaction, action, is_workflow, status, start, end, parameters,
+                "INSERT INTO executions (id, liveaction, action, is_workflow, status, start, end, parameters,
                  deferred, context, result, log, parent, workflow, task, trace, trigger_instance, user, runner_pid,
-                 not_before) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                 not_before) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+                 ON CONFLICT (id) DO UPDATE SET status = excluded.status, end = excluded.end,
+                 context = excluded.context, result = excluded.result, log = excluded.log,
+                 workflow = excluded.workflow, runner_pid = excluded.runner_pid",
             )?
             .execute(params![
                 execution.id,

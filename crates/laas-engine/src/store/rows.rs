@@ -111,7 +111,10 @@ fn to_token(row: &Row<'_>, kind: TokenKind) -> rusqlite::Result<Token> {
 
 pub fn delete_token(connection: &Connection, id: &str, kind: TokenKind) -> Result<bool> {
     let sql = "DELETE FROM tokens WHERE id = ? AND kind = ?";
-    Ok(connection.prepare_cached(sql)?.execute(params![id, token_word(kind)])? > 0)
+    Ok(connection
+        .prepare_cached(sql)?
+        .execute(params![id, token_word(kind)])?
+        > 0)
 }
 
 pub fn drop_tokens_of(connection: &Connection, execution: &str) -> Result<()> {

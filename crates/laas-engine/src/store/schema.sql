@@ -23,7 +23,7 @@ CREATE TABLE IF NOT EXISTS executions (
 );
 CREATE INDEX IF NOT EXISTS executions_by_start ON executions (start, id);
 CREATE INDEX IF NOT EXISTS executions_by_parent ON executions (parent, start, id) WHERE parent IS NOT NULL;
-CREATE INDEX IF NOT EXISTS executions_unfinished ON executions (status) WHERE end IS NULL;
+CREATE INDEX IF NOT EXISTS executions_unfinished ON executions (start, id) WHERE end IS NULL;
 CREATE INDEX IF NOT EXISTS executions_by_trace ON executions (trace) WHERE trace IS NOT NULL;
 CREATE INDEX IF NOT EXISTS executions_by_trigger ON executions (trigger_instance) WHERE trigger_instance IS NOT NULL;
 
