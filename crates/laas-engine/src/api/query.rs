@@ -117,9 +117,7 @@ impl View {
         let Value::Object(mut object) = value else {
             return value;
         };
-        for name in &self.exclude {
-            object.remove(name);
-        }
+        object.retain(|name, _| !self.exclude.contains(name));
         let Some(include) = &self.include else {
             return Value::Object(object);
         };
