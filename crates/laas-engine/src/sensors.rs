@@ -20,10 +20,12 @@ const SENSOR_USER: &str = "sensors_container";
 /// StackStorm's lifetime of a sensor's token; it is not renewed, a sensor ends itself and is started with a new one.
 const TOKEN_TTL_SECONDS: f64 = 24.0 * 60.0 * 60.0;
 
-/// StackStorm's `SENSOR_MAX_RESPAWN_COUNTS`, `SENSOR_SUCCESSFUL_START_THRESHOLD` and `SENSOR_RESPAWN_DELAY`.
-const MOST_RESPAWNS: u32 = 2;
+/// StackStorm's `SENSOR_MAX_RESPAWN_COUNTS`, `SENSOR_SUCCESSFUL_START_THRESHOLD` and `SENSOR_RESPAWN_DELAY`. It gives a
+/// sensor up after so many respawns; here the pauses grow from then on, as nobody may be there to start it again.
+const QUICK_RESPAWNS: u32 = 2;
 const STARTED_AFTER: Duration = Duration::from_secs(10);
 const RESPAWN_DELAY: Duration = Duration::from_millis(2500);
+const LONGEST_RESPAWN_DELAY: Duration = Duration::from_secs(60);
 
 /// The sensors that run.
 pub struct Sensors {
@@ -69,6 +71,12 @@ impl Sensors {
         self.stop.send_replace(true);
         while self.tasks.join_next().await.is_some() {}
     }
+}
+
+/// Before a sensor is started again that has failed so often already soon after its start.
+fn respawn_delay(respawns: u32) -> Duration {
+    let slower = 2_u32.saturating_pow(respawns.saturating_sub(QUICK_RESPAWNS - 1));
+    RESPAWN_DELAY.saturating_mul(slower).min(LONGEST_RESPAWN_DELAY)
 }
 
 /// The sensor's Python class only replaces itself by the executable of the same name, so that is what is run.
@@ -119,16 +127,10 @@ impl Runner {
             if started.elapsed() >= STARTED_AFTER {
                 respawns = 0;
             }
-            if respawns == MOST_RESPAWNS {
-                tracing::error!(
-                    sensor,
-                    "the sensor keeps failing and is given up; restart the engine when it is mended"
-                );
-                return;
-            }
-            respawns += 1;
+            let pause = respawn_delay(respawns);
+            respawns = respawns.saturating_add(1);
             tokio::select! {
-                () = tokio::time::sleep(RESPAWN_DELAY) => {}
+                () = tokio::time::sleep(pause) => {}
                 _ = self.stop.wait_for(|stop| *stop) => return,
             }
         }
@@ -193,5 +195,17 @@ impl Runner {
             });
         }
         command.spawn().map_err(failed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sensor_that_keeps_failing_is_started_less_and_less_often_but_always() {
+        let pauses: Vec<_> = (0..8).map(|n| respawn_delay(n).as_millis()).collect();
+        assert_eq!(pauses, [2500, 2500, 5000, 10_000, 20_000, 40_000, 60_000, 60_000]);
+        assert_eq!(respawn_delay(u32::MAX), LONGEST_RESPAWN_DELAY);
     }
 }
