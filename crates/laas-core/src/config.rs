@@ -80,6 +80,8 @@ pub struct Dashboard {
 
 #[derive(Clone, Debug, Deserialize)]
 pub struct Bot {
+    /// Empty where a lab has none: StackStorm makes up the section for the defaults in it.
+    #[serde(default)]
     pub address: String,
     /// Path below the address by purpose; `failure` is the one used.
     #[serde(default)]
@@ -241,15 +243,20 @@ impl Config {
     }
 
     /// # Errors
-    /// The section is missing.
+    /// The section is missing or lacks a secret.
     pub fn fog(&self) -> Result<&Fog, Failure> {
-        section(self.fog.as_ref(), "fog")
+        let fog = section(self.fog.as_ref(), "fog")?;
+        present("fog.api_key", &fog.api_key)?;
+        present("fog.user_key", &fog.user_key)?;
+        Ok(fog)
     }
 
     /// # Errors
-    /// The section is missing.
+    /// The section is missing or lacks a secret.
     pub fn vpn(&self) -> Result<&Vpn, Failure> {
-        section(self.vpn.as_ref(), "vpn")
+        let vpn = section(self.vpn.as_ref(), "vpn")?;
+        present("vpn.authentication.pass", &vpn.authentication.pass)?;
+        Ok(vpn)
     }
 
     /// # Errors
@@ -260,7 +267,7 @@ impl Config {
 
     /// The chat endpoint is a convenience: a lab without one has none.
     pub fn bot(&self) -> Option<&Bot> {
-        self.bot.as_ref()
+        self.bot.as_ref().filter(|bot| !bot.address.is_empty())
     }
 }
 
@@ -269,6 +276,16 @@ fn section<'a, T>(section: Option<&'a T>, name: &str) -> Result<&'a T, Failure> 
         Failure::input(format!("`{name}` is missing from the pack's configuration"))
             .hint("see `config.schema.yaml` and `laas.yaml.example` of the pack")
     })
+}
+
+fn present(name: &str, secret: &Secret) -> Result<(), Failure> {
+    if secret.is_empty() {
+        return Err(
+            Failure::input(format!("`{name}` of the pack's configuration is empty"))
+                .hint("if it names a datastore key, set that: `st2 key set -e KEY VALUE`"),
+        );
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -296,6 +313,21 @@ bot: {address: "https://bot.example.org", endpoints: {failure: notify}}
         assert_eq!(config.bot().unwrap().endpoints["failure"], "notify");
         assert_eq!((config.networks.management.get(), config.timing.retries), (99, 3));
         assert!(!format!("{config:?}").contains("pass: c"));
+    }
+
+    /// What StackStorm makes of a lab without a bot whose datastore lacks a key.
+    #[test]
+    fn what_is_missing_is_named() {
+        let text =
+            r#"{"fog": {"address": "http://fog", "api_key": null, "user_key": "b"}, "bot": {"tls": {}}}"#;
+        let config: Config = serde_json::from_str(text).unwrap();
+        assert!(config.bot().is_none());
+        let empty = config.fog().unwrap_err();
+        assert!(
+            empty.error.contains("`fog.api_key`") && empty.hint.is_some(),
+            "{empty}"
+        );
+        assert!(config.vpn().unwrap_err().error.contains("`vpn`"));
     }
 
     #[test]

@@ -69,7 +69,10 @@ impl fmt::Display for Secret {
 
 impl<'de> Deserialize<'de> for Secret {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer).map(Self)
+        // StackStorm turns a config value whose datastore key is missing into null.
+        Ok(Self(
+            Option::<String>::deserialize(deserializer)?.unwrap_or_default(),
+        ))
     }
 }
 
