@@ -128,8 +128,11 @@ impl Turn<'_> {
             state: record.state,
             store: self.inner.datastore.clone(),
         };
+        // As in StackStorm, output and errors of the first run stay, whatever the second one brings.
+        let (output, errors) = (conductor.state.output.clone(), conductor.state.errors.clone());
         conductor.rerun(&names("tasks"), &names("reset"))?;
         record.state = conductor.state;
+        (record.state.output, record.state.errors) = (output, errors);
         record.execution = stored.execution.id.clone();
         Ok(record)
     }

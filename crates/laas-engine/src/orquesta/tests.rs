@@ -20,6 +20,14 @@ fn object(value: &Value) -> Object {
     value.as_object().cloned().unwrap_or_default()
 }
 
+fn names(list: &Value) -> Vec<String> {
+    list.as_array()
+        .into_iter()
+        .flatten()
+        .map(|name| name.as_str().unwrap().to_string())
+        .collect()
+}
+
 /// Runs a case as the recorder does. Between any two events the state goes through its written form.
 fn run(case: &Value) -> Value {
     // JSON is YAML.
@@ -34,6 +42,9 @@ fn run(case: &Value) -> Value {
         .collect();
     let mut pending: VecDeque<Request> = VecDeque::new();
     let mut requests = Vec::new();
+    let mut steer = case.get("steer").cloned();
+    let mut rerun = case.get("rerun").cloned();
+    let mut done = 0;
     loop {
         for request in conductor.start() {
             requests.push(json!({
@@ -47,12 +58,31 @@ fn run(case: &Value) -> Value {
         let read: State = serde_json::from_str(&written).unwrap();
         assert_eq!(read, conductor.state);
         conductor.state = read;
+        if let Some(asked) = steer.take_if(|steer| steer["after"] == done) {
+            conductor.steer(if asked["ask"] == "paused" {
+                Phase::Paused
+            } else {
+                Phase::Canceled
+            });
+        }
+        if pending.is_empty() && conductor.state.status == Phase::Paused {
+            conductor.steer(Phase::Resuming);
+            continue;
+        }
+        let has_ended = conductor.state.status.is_completed();
+        if let Some(asked) = rerun.take_if(|_| pending.is_empty() && has_ended) {
+            conductor
+                .rerun(&names(&asked["tasks"]), &names(&asked["reset"]))
+                .unwrap();
+            continue;
+        }
         let request = if case["order"] == "last" {
             pending.pop_back()
         } else {
             pending.pop_front()
         };
         let Some(request) = request else { break };
+        done += 1;
         let key = match request.item {
             None => request.task.clone(),
             Some(item) => format!("{}#{item}", request.task),
@@ -60,10 +90,10 @@ fn run(case: &Value) -> Value {
         let scripted = outcomes.get_mut(&key).and_then(VecDeque::pop_front);
         let outcome =
             scripted.unwrap_or_else(|| json!({"status": "succeeded", "result": {"of": request.task}}));
-        let phase = if outcome["status"] == "succeeded" {
-            Phase::Succeeded
-        } else {
-            Phase::Failed
+        let phase = match outcome["status"].as_str() {
+            Some("succeeded") => Phase::Succeeded,
+            Some("canceled") => Phase::Canceled,
+            _ => Phase::Failed,
         };
         conductor.report(
             &request.task,

@@ -639,3 +639,41 @@ async fn a_step_that_cannot_be_requested_fails_its_workflow() {
     let errors = json!([{"type": "error", "message": message, "task_id": "b", "route": 0}]);
     assert_eq!(execution.result, Some(json!({"output": null, "errors": errors})));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_output_of_a_rerun_stays_that_of_the_first_run() {
+    let directory = tempfile::tempdir().unwrap();
+    let fixed = directory.path().join("fixed");
+    let body = format!("[ -e {} ]", fixed.display());
+    let spec = "version: 1.0\nvars: [{got: none}]\ntasks:\n  a:\n    action: lab.maybe\n    next: [{when: '{{ succeeded() }}', publish: [{got: '{{ result().return_code }}'}], do: b}]\n  b: {action: lab.wait, input: {seconds: 0}}\noutput: [{got: '{{ ctx().got }}'}]\n";
+    let engine = engine_of(
+        directory.path(),
+        vec![script("maybe", &body, ""), workflow("again", spec)],
+    )
+    .await;
+    let first = run(&engine, "lab.again", json!({})).await;
+    assert_eq!(first.status, Status::Failed);
+    std::fs::write(&fixed, "").unwrap();
+    let rerun = Rerun {
+        tasks: vec!["a".into()],
+        user: "me".into(),
+        ..Rerun::default()
+    };
+    let second = engine.rerun(&first.id, rerun).await.unwrap();
+    let second = engine
+        .wait(&second.id, Duration::from_secs(30))
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(second.status, Status::Succeeded);
+    assert_eq!(second.result, Some(json!({"output": {"got": "none"}})));
+    let tasks: Vec<Value> = engine
+        .store()
+        .descendants(&second.id, None)
+        .await
+        .unwrap()
+        .iter()
+        .map(|step| step.context["orquesta"]["task_name"].clone())
+        .collect();
+    assert_eq!(tasks, ["a", "b"]);
+}

@@ -6,9 +6,15 @@ import sys
 
 import yaml
 from orquesta import conducting, events, statuses
+from orquesta import requests as requests_of
 from orquesta.specs import native
 
 logging.disable(logging.CRITICAL)
+
+
+def rerun_items(case, task):
+    """StackStorm's record of a task's items outlives a re-run."""
+    return task["id"] in case.get("rerun", {}).get("tasks", [])
 
 
 def run(case):
@@ -33,7 +39,8 @@ def run(case):
             for task in tasks:
                 itemized = task["spec"].has_items()
                 entry = conductor.get_task_state_entry(task["id"], task["route"])
-                if itemized and (not entry or entry.get("status") != statuses.RUNNING):
+                again = entry and (entry.get("status") in (statuses.RUNNING, statuses.PAUSED) or rerun_items(case, task))
+                if itemized and not again:
                     items[(task["id"], task["route"])] = [None] * task["items_count"]
                 if itemized and task["items_count"] == 0:
                     running = events.ActionExecutionEvent(statuses.RUNNING)
@@ -60,7 +67,25 @@ def run(case):
                     })
 
     start()
-    while pending:
+    done, steer, rerun = 0, case.get("steer"), case.get("rerun")
+    while True:
+        if steer and done == steer["after"]:
+            conductor.request_workflow_status(steer["ask"])
+            steer = None
+        if not pending and conductor.get_workflow_status() == statuses.PAUSED:
+            conductor.request_workflow_status(statuses.RESUMING)
+            start()
+        if not pending and rerun and conductor.get_workflow_status() in statuses.COMPLETED_STATUSES:
+            conductor.request_workflow_rerun([
+                requests_of.TaskRerunRequest.new(t, entry["route"], reset_items=t in rerun.get("reset", []))
+                for t in rerun["tasks"]
+                for _, entry in conductor.workflow_state.get_tasks(task_id=t)
+            ])
+            rerun = None
+            start()
+        if not pending:
+            break
+        done += 1
         task, route, item = pending.pop(-1 if case.get("order") == "last" else 0)
         key = task if item is None else "%s#%d" % (task, item)
         scripted = outcomes.get(key)
