@@ -1,6 +1,24 @@
 //! Whole bookings, undisturbed.
 
-use crate::house::{House, of_action};
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::Path;
+
+use laas_lab::dashboard::TaskType;
+use serde_json::{Value, json};
+
+use crate::house::{House, name, of_action, pack};
+
+/// What an action does when it is run: itself, and itself again with the same arguments and environment, whose answer
+/// is kept for the test.
+const TWICE: &str = r#"#!/bin/sh
+first=$(REAL "$@")
+code=$?
+printf '%s\n' "$first"
+[ $code = 0 ] || exit $code
+REAL "$@" >"SEEN.$$" 2>"SEEN.$$.log"
+echo $? >>"SEEN.$$"
+"#;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_booking_ends_with_eight_true_tasks_in_few_executions() {
@@ -8,7 +26,7 @@ async fn a_booking_ends_with_eight_true_tasks_in_few_executions() {
     let job = house.book();
     let job = house.settled(job).await;
     assert_eq!(job.tasks.len(), 8);
-    house.assert_done(&job).await;
+    house.assert_whole(&job).await;
     let executions = house.executions().await;
     assert_eq!(of_action(&executions, "fulfill_job").len(), 1, "handed out once");
     let (hosts, users) = (2, 2);
@@ -19,4 +37,123 @@ async fn a_booking_ends_with_eight_true_tasks_in_few_executions() {
         executions.len(),
         house.story().await
     );
+
+    // The host has its own networks now, so that waiting for it on the management network would be in vain.
+    let again = |execution: &&Value| {
+        let parameters = &execution["parameters"];
+        match name(execution) {
+            "plan_job" | "task_status" | "fog_image" | "set_hostname" | "bmc_user" | "host_network"
+            | "copy_keys" | "vpn_user" => true,
+            "ipmi_power" => parameters["command"] == "on",
+            "switch_vlan" => parameters["networks"] != Value::Null,
+            "wait_for_host" => parameters["vlans"] != Value::Null,
+            _ => false,
+        }
+    };
+    for execution in executions.iter().filter(again) {
+        let second = house
+            .stack
+            .run(
+                &format!("laas.{}", name(execution)),
+                execution["parameters"].clone(),
+            )
+            .await
+            .unwrap();
+        assert_eq!(second["result"]["stdout"]["changed"], false, "{second:#}");
+    }
+    house.assert_whole(&job).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_step_changes_nothing_when_it_is_run_again_and_what_is_not_done_is_said() {
+    let directory = tempfile::tempdir().unwrap();
+    pack_that_does_everything_twice(directory.path());
+    let house = House::with_pack(&directory.path().join("laas"), json!({})).await;
+    let job = house.book_capture(true);
+    let job = house.settled(job).await;
+    let (not_done, done): (Vec<_>, Vec<_>) = job
+        .tasks
+        .iter()
+        .partition(|task| matches!(task.task_type, TaskType::Software | TaskType::Snapshot));
+    assert_eq!((not_done.len(), done.len()), (2, 8));
+    for task in not_done {
+        assert_eq!(task.status, 300, "{task:?}");
+        assert!(task.message.contains("does not"), "{task:?}");
+    }
+    assert!(done.iter().all(|task| task.status == 200), "{done:#?}");
+    house.assert_true(&job).await;
+
+    let mut seen = std::collections::BTreeMap::new();
+    for file in fs::read_dir(directory.path().join("seen")).unwrap() {
+        let path = file.unwrap().path();
+        if path.extension().is_some_and(|extension| extension == "log") {
+            continue;
+        }
+        let text = fs::read_to_string(&path).unwrap();
+        let log = fs::read_to_string(path.with_added_extension("log")).unwrap();
+        let (said, code) = text.trim_end().rsplit_once('\n').unwrap();
+        let said: Value = serde_json::from_str(said).unwrap();
+        assert_eq!(
+            (code, &said["changed"]),
+            ("0", &json!(false)),
+            "{path:?}: {said:#}\n{log}"
+        );
+        let action = path.file_stem().unwrap().to_str().unwrap().to_owned();
+        *seen.entry(action).or_insert(0) += 1;
+    }
+    // On a busy machine a peer may have been too slow for one, which was then tried again.
+    let mut executions = house.executions().await;
+    executions.retain(|execution| execution["status"] == "succeeded");
+    for (action, times) in &seen {
+        assert_eq!(of_action(&executions, action).len(), *times, "{action}");
+    }
+    let all: Vec<_> = seen.keys().map(String::as_str).collect();
+    let wanted = [
+        "bmc_user",
+        "copy_keys",
+        "fog_image",
+        "host_network",
+        "ipmi_boot_device",
+        "ipmi_power",
+        "plan_job",
+        "set_hostname",
+        "switch_vlan",
+        "task_status",
+        "vpn_user",
+        "wait_for_host",
+    ];
+    assert_eq!(
+        all, wanted,
+        "every action but `report_failure` has its part in a booking"
+    );
+}
+
+/// The pack, each of its actions wrapped in [`TWICE`].
+fn pack_that_does_everything_twice(directory: &Path) {
+    let (real, copy, seen) = (pack(), directory.join("laas"), directory.join("seen"));
+    fs::create_dir_all(copy.join("actions/bin")).unwrap();
+    fs::create_dir_all(&seen).unwrap();
+    for entry in ["pack.yaml", "config.schema.yaml", "rules", "sensors", "triggers"] {
+        symlink(real.join(entry), copy.join(entry)).unwrap();
+    }
+    for entry in fs::read_dir(real.join("actions")).unwrap() {
+        let entry = entry.unwrap();
+        if entry.file_name() != "bin" {
+            symlink(entry.path(), copy.join("actions").join(entry.file_name())).unwrap();
+        }
+    }
+    for entry in fs::read_dir(real.join("actions/bin")).unwrap() {
+        let entry = entry.unwrap();
+        let copied = copy.join("actions/bin").join(entry.file_name());
+        if entry.file_name() == "dashboard_sensor" {
+            symlink(entry.path(), copied).unwrap();
+            continue;
+        }
+        let seen = seen.join(entry.file_name());
+        let script = TWICE
+            .replace("REAL", entry.path().to_str().unwrap())
+            .replace("SEEN", seen.to_str().unwrap());
+        fs::write(&copied, script).unwrap();
+        fs::set_permissions(&copied, Permissions::from_mode(0o755)).unwrap();
+    }
 }

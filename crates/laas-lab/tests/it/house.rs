@@ -3,9 +3,12 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use laas_lab::cabling::bmc_address;
 use laas_lab::checks::{self, Tenant};
-use laas_lab::dashboard::{CaptureBooking, JobState};
+use laas_lab::dashboard::{CaptureBooking, JobState, TaskType};
+use laas_lab::inventory::BMC_USER;
 use laas_lab::lab::{Lab, LabOptions};
+use laas_lab::machine::Machine;
 use laas_lab::stack::{Stack, StackOptions, is_over};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -13,6 +16,9 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 
 /// More than any booking takes with everything that these tests do to it, on a machine with other work.
 pub const LIMIT: Duration = Duration::from_secs(150);
+
+/// FOG's number for a task that came to its end.
+const COMPLETE: u32 = 4;
 
 /// Whole labs at the same time: each has a dozen daemons and starts processes by the hundred.
 static PLACES: Semaphore = Semaphore::const_new(2);
@@ -34,9 +40,20 @@ impl House {
 
     /// With these parts of the pack's configuration other than the lab would have them.
     pub async fn with_config(changes: Value) -> Self {
+        Self::with_pack(&pack(), changes).await
+    }
+
+    /// With another pack than the one of this tree.
+    pub async fn with_pack(pack: &Path, changes: Value) -> Self {
+        Self::of_hosts(2, pack, changes).await
+    }
+
+    /// With so many hosts.
+    pub async fn of_hosts(hosts: u8, pack: &Path, changes: Value) -> Self {
         let place = PLACES.acquire().await.unwrap();
         let directory = tempfile::Builder::new().prefix("laas-house-").tempdir().unwrap();
         let lab = Lab::start(LabOptions {
+            hosts,
             state_dir: Some(directory.path().join("lab")),
             ..LabOptions::default()
         })
@@ -45,7 +62,7 @@ impl House {
         let mut config = lab.config();
         merge(&mut config, &changes);
         let stack = Stack::start(StackOptions {
-            pack: pack(),
+            pack: pack.to_owned(),
             engine: engine(),
             state: directory.path().join("stack"),
             config: serde_yaml::to_string(&config).unwrap(),
@@ -92,8 +109,8 @@ impl House {
             }
             assert!(
                 started.elapsed() < LIMIT,
-                "job {job} has not ended: {:#?}\n{}",
-                state.tasks,
+                "job {job} has not ended: {:?}\n{}",
+                brief(&state),
                 self.story().await
             );
             tokio::time::sleep(Duration::from_millis(50)).await;
@@ -112,6 +129,71 @@ impl House {
         let checks = checks::of_job(&self.lab, job, &self.tenants).await;
         let failed: Vec<_> = checks.iter().filter(|c| !c.ok).collect();
         assert!(failed.is_empty(), "{failed:#?}\n{}", self.story().await);
+    }
+
+    /// It ended as an undisturbed booking does: everything is there, and nothing is there twice.
+    pub async fn assert_whole(&self, job: &JobState) {
+        self.assert_done(job).await;
+        let people = self.lab.slapd().people().await.unwrap();
+        let people = people.lines().filter(|line| line.starts_with("dn:")).count();
+        assert_eq!(people, self.tenants.len(), "VPN accounts");
+        let keys = self
+            .stack
+            .call(reqwest::Method::GET, "keys?prefix=vpn_", None)
+            .await;
+        assert_eq!(keys.unwrap().as_array().map(Vec::len), Some(self.tenants.len()));
+        let deploys: Vec<_> = self
+            .lab
+            .fog()
+            .tasks()
+            .into_iter()
+            .map(|t| (t.host, t.state))
+            .collect();
+        for machine in self.lab.machines() {
+            let host = &machine.host().name;
+            let own: Vec<_> = deploys.iter().filter(|(of, _)| of == host).collect();
+            assert_eq!(own, [&(host.clone(), COMPLETE)], "deploys: {deploys:?}");
+            let file = machine.root().unwrap().join("home/opnfv/.ssh/authorized_keys");
+            let lines = std::fs::read_to_string(file).unwrap();
+            for tenant in &self.tenants {
+                let key = tenant.public_key().unwrap();
+                let key = key.split(' ').nth(1).unwrap();
+                assert_eq!(
+                    lines.matches(key).count(),
+                    1,
+                    "{} on {host}:\n{lines}",
+                    tenant.name
+                );
+            }
+            assert_eq!(self.bmc_users(machine).await, [BMC_USER, "opnfv"], "{host}");
+        }
+        let ready = |to: &str| {
+            let mails = self.lab.dashboard().mails().into_iter();
+            mails.filter(|mail| mail.to.contains(to)).count()
+        };
+        assert_eq!(
+            self.tenants.each_ref().map(|t| ready(t.name)),
+            [1, 1],
+            "{:#?}",
+            self.lab.dashboard().mails()
+        );
+    }
+
+    /// The names in the BMC's list of users.
+    async fn bmc_users(&self, machine: &Machine) -> Vec<String> {
+        let access = self.lab.access();
+        let output = tokio::process::Command::new("ipmitool")
+            .args(["-I", "lanplus", "-C", "3", "-U", BMC_USER, "-E"])
+            .args(["-H", &bmc_address(machine.host().number).to_string()])
+            .args(["-p", &access.bmc_port.to_string(), "-c", "user", "list", "1"])
+            .env("IPMITOOL_PASSWORD", &access.bmc_passwords[&machine.host().name])
+            .output()
+            .await
+            .unwrap();
+        assert!(output.status.success(), "{output:?}");
+        let text = String::from_utf8(output.stdout).unwrap();
+        let names = text.lines().filter_map(|line| line.split(',').nth(1));
+        names.filter(|name| !name.is_empty()).map(str::to_owned).collect()
     }
 
     pub async fn executions(&self) -> Vec<Value> {
@@ -143,6 +225,21 @@ impl House {
         let tail = log[log.len().saturating_sub(30)..].join("\n");
         format!("executions:\n{}\n\nthe engine's log:\n{tail}", lines.join("\n"))
     }
+}
+
+/// The tasks of a job: what, for whom, how far, and what its user was told.
+pub fn brief(job: &JobState) -> Vec<(TaskType, &str, i32, &str)> {
+    let tasks = job.tasks.iter();
+    tasks
+        .map(|task| {
+            (
+                task.task_type,
+                task.subject.as_str(),
+                task.status,
+                task.message.as_str(),
+            )
+        })
+        .collect()
 }
 
 /// The action's name without the pack.

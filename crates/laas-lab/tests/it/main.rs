@@ -11,6 +11,7 @@ mod dashboard_world;
 mod faults;
 mod fog;
 mod house;
+mod kills;
 mod lab;
 mod machine;
 mod machine_bmc;
