@@ -96,7 +96,7 @@ impl Spec {
             problems: &mut problems,
         };
         let spec = reader.workflow(&node);
-        if problems.is_empty() {
+        if !spec.tasks.is_empty() {
             spec.check_graph(&node, &mut problems);
         }
         if problems.is_empty() {

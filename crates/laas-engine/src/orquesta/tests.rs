@@ -137,3 +137,123 @@ fn workflows_run_as_orquesta_runs_them() {
     }
     assert_eq!(recorded.as_object().unwrap().len(), cases().len());
 }
+
+#[test]
+fn what_is_outside_the_subset_is_refused_with_its_line() {
+    let task = |line: &str| format!("version: 1.0\ntasks:\n  a:\n    action: x.y\n{line}");
+    let next = |line: &str| task(&format!("    next:\n      - {line}\n"));
+    let cases = [
+        (
+            task("    input: {v: \"<% ctx(x) %>\"}\n"),
+            5,
+            "YAQL (`<% %>`) is not supported",
+        ),
+        (task("    input: {v: \"{{ ctx(x) }}\"}\n"), 5, "`ctx(x)` is YAQL"),
+        (
+            task("    input: {v: \"{{ ctx().x | nosuch }}\"}\n"),
+            5,
+            "bad expression `{{ ctx().x | nosuch }}`: the filter",
+        ),
+        (
+            task("    input: {v: \"{{ ctx().nosuch }}\"}\n"),
+            5,
+            "variable `nosuch` is read before it is set",
+        ),
+        (
+            task("    input: v=1\n"),
+            5,
+            "`input` of task `a` must be a mapping",
+        ),
+        (task("    nosuch: 1\n"), 5, "task `a` has no `nosuch`"),
+        (
+            task("    join: some\n"),
+            5,
+            "`join` of task `a` must be `all` or a number of tasks",
+        ),
+        (
+            task("    join: 2\n"),
+            3,
+            "task `a` joins 2 tasks, but 0 lead to it",
+        ),
+        (
+            task("    retry: {delay: 1}\n"),
+            5,
+            "`retry` of task `a` needs a `count`",
+        ),
+        (
+            task("    delay: soon\n"),
+            5,
+            "`delay` must be a whole number or an expression",
+        ),
+        (
+            task("    with: {items: 5}\n"),
+            5,
+            "`with` of task `a` needs `items`",
+        ),
+        (
+            task("    with: {items: \"x of {{ [1] }}\"}\n"),
+            5,
+            "`items` of task `a` must be",
+        ),
+        (
+            next("{publish: x=1, do: b}"),
+            6,
+            "`publish` as a text is not supported",
+        ),
+        (
+            next("{publish: {x: 1}}"),
+            6,
+            "`publish` must be a list of one-entry mappings",
+        ),
+        (
+            next("{when: true, do: b}"),
+            6,
+            "`when` must be an expression in quotes",
+        ),
+        (
+            next("{do: nosuch}"),
+            3,
+            "task `a` leads to `nosuch`, which is no task",
+        ),
+        (next("{do: retry}"), 3, "`do: retry` is not supported"),
+        (next("{do: [noop, noop]}"), 6, "`do` names `noop` twice"),
+        (
+            "tasks:\n  fail: {action: x.y}\n".into(),
+            2,
+            "`fail` is a command and cannot name a task",
+        ),
+        (
+            "tasks:\n  a-b: {action: x.y}\n".into(),
+            2,
+            "the task name `a-b` may have only letters, digits and `_`",
+        ),
+        (
+            "tasks:\n  a: {action: x.y v=1}\n".into(),
+            2,
+            "parameters within `action` are not supported",
+        ),
+        (
+            "tasks:\n  a: {with: \"{{ [1] }}\"}\n".into(),
+            2,
+            "task `a` has `with` but no `action`",
+        ),
+        (
+            "input: [x, x]\ntasks:\n  a: {action: x.y}\n".into(),
+            1,
+            "`input` has `x` twice",
+        ),
+        ("version: 1.0\ntask: {}\n".into(), 2, "a workflow has no `task`"),
+        (
+            "tasks:\n  a: {action: x.y, next: [{do: a}]}\n".into(),
+            2,
+            "no task starts the workflow",
+        ),
+    ];
+    for (text, line, message) in cases {
+        let problems = Spec::parse(&text).err().unwrap_or_default();
+        let found = problems
+            .iter()
+            .any(|problem| problem.line == line && problem.message.starts_with(message));
+        assert!(found, "{text}\n{line}: {message}\nis not among {problems:#?}");
+    }
+}
