@@ -6,7 +6,7 @@ use laas_core::failure::Context as _;
 use laas_core::json_arg::JsonArg;
 use laas_core::names::AccountName;
 use laas_core::wait::Deadline;
-use laas_core::{Failure, HostName, lock};
+use laas_core::{Failure, HostName, lock, parallel};
 use laas_host::authorized_keys::{self, Mark, PublicKey};
 use laas_host::ssh::accepts_key;
 use serde::Serialize;
@@ -82,15 +82,8 @@ impl Action for Args {
         };
         let config = context.config()?;
         context.datastore()?;
-        let results: Vec<_> = std::thread::scope(|scope| {
-            let key = &key;
-            let grant = |name| scope.spawn(move || grant(context, name, key, mark));
-            let threads: Vec<_> = names.iter().map(grant).collect();
-            let gone = |_| Err(Failure::refused("a thread died"));
-            threads
-                .into_iter()
-                .map(|t| t.join().unwrap_or_else(gone))
-                .collect()
+        let results = parallel::map(&names, config.timing.concurrency, |name| {
+            grant(context, name, &key, mark)
         });
         let mut hosts = Vec::new();
         let mut failures: Vec<Failure> = missing.iter().map(unusable).collect();

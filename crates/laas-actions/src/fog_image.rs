@@ -157,6 +157,15 @@ impl Action for Args {
     }
 }
 
+/// Whether the deploy of `request` has been begun, so that the host may run its system already.
+///
+/// # Errors
+/// The datastore can't be read.
+pub fn has_begun(context: &Context, host: &HostName, request: &str) -> Result<bool, Failure> {
+    let record = Record::load(context, host)?;
+    Ok(record.is_some_and(|r| r.request.as_deref() == Some(request)))
+}
+
 impl Deploy<'_> {
     /// Looks for what an earlier run, which may have been killed anywhere, has left of this deploy.
     fn standing(&self, active: &[Task], record: Option<Record>) -> Result<Standing, FogError> {

@@ -7,6 +7,7 @@ use laas_core::wait::Deadline;
 use laas_core::{Failure, HostName, VlanId};
 use laas_host::{HostKey, HostKeyPolicy, Login, Session};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 
 pub const PEER: &str = "host";
 
@@ -57,6 +58,31 @@ fn key(host: &HostName) -> String {
     format!("ssh_host_key_{host}")
 }
 
+/// The value of the key `before_<host>`: who answered at the host's addresses before a deploy, and so is not what it
+/// wrote.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Before {
+    pub request: String,
+    /// Of the SSH host keys.
+    pub fingerprints: BTreeSet<String>,
+}
+
+impl Before {
+    /// # Errors
+    /// The datastore can't be read.
+    pub fn load(context: &Context, host: &HostName) -> Result<Option<Self>, Failure> {
+        let found = context.datastore()?.get_record(&format!("before_{host}"));
+        found.at_peer("datastore").of_host(host)
+    }
+
+    /// # Errors
+    /// The datastore can't be written.
+    pub fn store(&self, context: &Context, host: &HostName) -> Result<(), Failure> {
+        let stored = context.datastore()?.put_record(&format!("before_{host}"), self);
+        stored.at_peer("datastore").of_host(host)
+    }
+}
+
 /// The host's entry in the inventory.
 ///
 /// # Errors
@@ -81,14 +107,23 @@ pub fn login_on(context: &Context, host: &Host, vlans: &[VlanId]) -> Result<Logi
     })
 }
 
-/// A session with the host wherever it is at the moment, provisioned or in use. Its key must be the pinned one.
+/// How to log in wherever the host is at the moment, provisioned or in use.
+///
+/// # Errors
+/// There is no configuration.
+pub fn login_anywhere(context: &Context, host: &Host) -> Result<Login, Failure> {
+    let networks = &context.config()?.networks;
+    let mut vlans = vec![networks.management];
+    vlans.extend(&networks.public);
+    login_on(context, host, &vlans)
+}
+
+/// A session with the host wherever it is. Its key must be the pinned one.
 ///
 /// # Errors
 /// No key is pinned, or the host lets us in nowhere before the deadline.
 pub fn connect(context: &Context, host: &Host, deadline: &Deadline) -> Result<Session, Failure> {
     let config = context.config()?;
-    let mut vlans = vec![config.networks.management];
-    vlans.extend(&config.networks.public);
     let pinned = PinnedKey::load(context, &host.name)?.ok_or_else(|| {
         Failure::input(format!("the SSH host key of `{}` is not known", host.name))
             .hint(
@@ -97,7 +132,7 @@ pub fn connect(context: &Context, host: &Host, deadline: &Deadline) -> Result<Se
             .peer(PEER)
             .host(&host.name)
     })?;
-    login_on(context, host, &vlans)?
+    login_anywhere(context, host)?
         .connect(&pinned.policy(), config.timing.call(), deadline)
         .at_peer(PEER)
         .of_host(&host.name)

@@ -11,6 +11,7 @@ pub mod fog_image;
 pub mod host_network;
 pub mod ipmi_boot_device;
 pub mod ipmi_power;
+pub mod note_systems;
 pub mod plan_job;
 pub mod report_failure;
 pub mod set_hostname;
@@ -30,6 +31,7 @@ pub fn commands() -> Vec<clap::Command> {
         command::<host_network::Args>(),
         command::<ipmi_boot_device::Args>(),
         command::<ipmi_power::Args>(),
+        command::<note_systems::Args>(),
         command::<plan_job::Args>(),
         command::<report_failure::Args>(),
         command::<set_hostname::Args>(),

@@ -1,6 +1,6 @@
 //! Waits until a host can be logged in to, and knows an old system from a new one.
 
-use crate::hosts::{self, PinnedKey};
+use crate::hosts::{self, Before, PinnedKey};
 use laas_core::action::{Action, Context};
 use laas_core::failure::Context as _;
 use laas_core::inventory::Host;
@@ -10,6 +10,7 @@ use laas_core::{Failure, HostName, VlanId};
 use laas_host::system::{MARKER, Os, hostnames};
 use laas_host::{HostKeyPolicy, Login, Session};
 use serde::Serialize;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 #[derive(clap::Args)]
@@ -61,8 +62,8 @@ impl Action for Args {
         let pinned = PinnedKey::load(context, &self.host)?;
         let (session, changed) = match (&self.request, pinned) {
             (Some(request), pinned) => {
-                let known = pinned.filter(|p| p.request == *request);
-                new_system(context, &host, &login, request, known, &deadline)?
+                let deploy = Deploy::load(context, &host, request, pinned)?;
+                deploy.new_system(&login, &deadline)?
             }
             (None, Some(pinned)) => {
                 let connected = login.connect(&pinned.policy(), config.timing.call(), &deadline);
@@ -99,64 +100,111 @@ impl Action for Args {
     }
 }
 
-/// A session with the system that `request` wrote. As long as the host still answers with an older one, whose marker
-/// says so, it is waited for.
-fn new_system(
-    context: &Context,
-    host: &Host,
-    login: &Login,
-    request: &str,
+/// The deploy whose system is waited for.
+struct Deploy<'a> {
+    context: &'a Context,
+    host: &'a Host,
+    request: &'a str,
+    /// The new system's key, if it has been seen already.
     known: Option<PinnedKey>,
-    deadline: &Deadline,
-) -> Result<(Session, bool), Failure> {
-    let call = context.config()?.timing.call();
-    // The pinned key may only be dropped after a deploy that the pack saw succeed, which `request` names.
-    let policy = known.as_ref().map_or(HostKeyPolicy::Any, PinnedKey::policy);
-    let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
-    loop {
-        let session = login
-            .connect(&policy, call, deadline)
-            .at_peer(hosts::PEER)
-            .of_host(&host.name)?;
-        let seen = match session.read_file(MARKER) {
-            Ok(None) => mark(&session, request),
-            Ok(Some(marker)) if marker.trim() == request => Ok(None),
-            Ok(Some(marker)) => Ok(Some(marker.trim().to_owned())),
-            Err(error) => Err(error),
-        };
-        match seen {
-            Ok(None) => {
-                let key = PinnedKey::new(&session.host_key, request);
-                let changed = known.as_ref() != Some(&key);
-                if changed {
-                    key.store(context, &host.name)?;
-                    tracing::info!(host = %host.name, fingerprint = key.fingerprint, "pinned the host key");
+    /// The keys of systems that were there before.
+    old: BTreeSet<String>,
+}
+
+/// What a system that answers says of itself.
+enum Seen {
+    New,
+    /// The deploy that wrote it, if it has its marker.
+    Old(Option<String>),
+}
+
+impl<'a> Deploy<'a> {
+    fn load(
+        context: &'a Context,
+        host: &'a Host,
+        request: &'a str,
+        pinned: Option<PinnedKey>,
+    ) -> Result<Self, Failure> {
+        let (known, older): (Vec<_>, Vec<_>) = pinned.into_iter().partition(|p| p.request == request);
+        let before = Before::load(context, &host.name)?.filter(|b| b.request == request);
+        let mut old = before.map(|b| b.fingerprints).unwrap_or_default();
+        old.extend(older.into_iter().map(|p| p.fingerprint));
+        Ok(Self {
+            context,
+            host,
+            request,
+            known: known.into_iter().next(),
+            old,
+        })
+    }
+
+    /// A session with the system that the deploy wrote. As long as the host still answers with an older one, whose key
+    /// is known or whose marker says so, it is waited for.
+    fn new_system(&self, login: &Login, deadline: &Deadline) -> Result<(Session, bool), Failure> {
+        let name = &self.host.name;
+        let call = self.context.config()?.timing.call();
+        // The pinned key may only be dropped after a deploy that the pack saw succeed, which the request names.
+        let policy = self.known.as_ref().map_or(HostKeyPolicy::Any, PinnedKey::policy);
+        let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
+        loop {
+            let session = login
+                .connect(&policy, call, deadline)
+                .at_peer(hosts::PEER)
+                .of_host(name)?;
+            match self.look(&session) {
+                Ok(Seen::New) => {
+                    let key = PinnedKey::new(&session.host_key, self.request);
+                    let changed = self.known.as_ref() != Some(&key);
+                    if changed {
+                        key.store(self.context, name)?;
+                        tracing::info!(host = %name, fingerprint = key.fingerprint, "pinned the host key");
+                    }
+                    return Ok((session, changed));
                 }
-                return Ok((session, changed));
-            }
-            // A reboot may cut us off at any moment.
-            Err(error) => {
-                tracing::debug!(error = %laas_core::failure::chain(&error), "lost the host");
-                backoff
-                    .pause(deadline)
-                    .map_err(|_| Failure::from(error).peer(hosts::PEER).host(&host.name))?;
-            }
-            Ok(Some(old)) => {
-                backoff.pause(deadline).map_err(|_| {
-                    Failure::refused(format!(
-                        "`{}` still runs the system of the deploy `{old}`",
-                        host.name
-                    ))
-                    .hint("FOG said the deploy is complete: look at the host's disk and FOG's log")
-                    .peer(hosts::PEER)
-                    .host(&host.name)
-                })?;
+                // A reboot may cut us off at any moment.
+                Err(error) => {
+                    tracing::debug!(error = %laas_core::failure::chain(&error), "lost the host");
+                    backoff
+                        .pause(deadline)
+                        .map_err(|_| Failure::from(error).peer(hosts::PEER).host(name))?;
+                }
+                Ok(Seen::Old(marker)) => {
+                    backoff
+                        .pause(deadline)
+                        .map_err(|_| self.still_old(&session, marker))?;
+                }
             }
         }
     }
-}
 
-fn mark(session: &Session, request: &str) -> Result<Option<String>, laas_host::SshError> {
-    session.write_file(MARKER, &format!("{request}\n"), "0644", "root:root")?;
-    Ok(None)
+    /// Marks a new system, so that it is known as an old one after the next deploy.
+    fn look(&self, session: &Session) -> Result<Seen, laas_host::SshError> {
+        match session.read_file(MARKER)? {
+            Some(marker) if marker.trim() == self.request => Ok(Seen::New),
+            Some(marker) => Ok(Seen::Old(Some(marker.trim().to_owned()))),
+            None if self.old.contains(&session.host_key.fingerprint()) => Ok(Seen::Old(None)),
+            None => {
+                session.write_file(MARKER, &format!("{}\n", self.request), "0644", "root:root")?;
+                Ok(Seen::New)
+            }
+        }
+    }
+
+    fn still_old(&self, session: &Session, marker: Option<String>) -> Failure {
+        let name = &self.host.name;
+        let log = "FOG said the deploy is complete: look at the host's disk and FOG's log";
+        let failure = match marker {
+            Some(old) => {
+                Failure::refused(format!("`{name}` still runs the system of the deploy `{old}`")).hint(log)
+            }
+            None => Failure::refused(format!(
+                "`{name}` still has the SSH host key {} that it had before the deploy",
+                session.host_key.fingerprint()
+            ))
+            .hint(format!(
+                "{log}; an image must not bring `/etc/ssh/ssh_host_*` along, each host makes its own"
+            )),
+        };
+        failure.peer(hosts::PEER).host(name)
+    }
 }

@@ -177,6 +177,19 @@ impl Login {
         }
     }
 
+    /// The keys of whoever answers at any of the addresses now. Nobody is logged in to: it may be a stranger's system.
+    pub fn host_keys(&self, call: Duration) -> Vec<HostKey> {
+        let deadline = Deadline::after(call);
+        std::thread::scope(|scope| {
+            let addresses = self.addresses.iter();
+            let threads: Vec<_> = addresses
+                .map(|address| scope.spawn(move || self.shake_hands(address, call, &deadline)))
+                .collect();
+            let answers = threads.into_iter().filter_map(|thread| thread.join().ok()?.ok());
+            answers.map(|(_, key)| key).collect()
+        })
+    }
+
     fn connect_to(
         &self,
         address: &str,
@@ -184,6 +197,34 @@ impl Login {
         call: Duration,
         deadline: &Deadline,
     ) -> Result<Session, SshError> {
+        let (session, host_key) = self.shake_hands(address, call, deadline)?;
+        if let HostKeyPolicy::Pinned(pinned) = policy
+            && *pinned != host_key
+        {
+            return Err(SshError::HostKey {
+                address: address.to_owned(),
+                found: host_key.fingerprint(),
+                pinned: pinned.fingerprint(),
+            });
+        }
+        session
+            .userauth_pubkey_file(self.user.as_str(), None, &self.key_file, None)
+            .map_err(|source| self.login_error(address, source))?;
+        session.set_timeout(u32::try_from(call.as_millis()).unwrap_or(u32::MAX).max(1));
+        Ok(Session {
+            session,
+            address: address.to_owned(),
+            host_key,
+        })
+    }
+
+    /// A connection that is encrypted, to whoever holds the key.
+    fn shake_hands(
+        &self,
+        address: &str,
+        call: Duration,
+        deadline: &Deadline,
+    ) -> Result<(ssh2::Session, HostKey), SshError> {
         let resolve = |source| SshError::Resolve {
             address: address.to_owned(),
             source,
@@ -212,24 +253,7 @@ impl Login {
         session.handshake().map_err(handshake)?;
         let host_key = HostKey::of(&session)
             .ok_or_else(|| handshake(ssh2::Error::new(ssh2::ErrorCode::Session(-5), "no host key")))?;
-        if let HostKeyPolicy::Pinned(pinned) = policy
-            && *pinned != host_key
-        {
-            return Err(SshError::HostKey {
-                address: address.to_owned(),
-                found: host_key.fingerprint(),
-                pinned: pinned.fingerprint(),
-            });
-        }
-        session
-            .userauth_pubkey_file(self.user.as_str(), None, &self.key_file, None)
-            .map_err(|source| self.login_error(address, source))?;
-        session.set_timeout(u32::try_from(call.as_millis()).unwrap_or(u32::MAX).max(1));
-        Ok(Session {
-            session,
-            address: address.to_owned(),
-            host_key,
-        })
+        Ok((session, host_key))
     }
 }
 
