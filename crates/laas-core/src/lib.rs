@@ -15,6 +15,7 @@ pub mod json_arg;
 pub mod ledger;
 pub mod lock;
 pub mod names;
+pub mod parallel;
 pub mod secret;
 pub mod wait;
 
