@@ -1,15 +1,14 @@
 //! One action as a process: the command line and environment StackStorm gives it, its output, its end.
 
+mod spawn;
+
 use std::collections::HashMap;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
-use std::sync::LazyLock;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 use tokio::io::{AsyncRead, AsyncReadExt};
-use tokio::process::{Child, Command};
 use tokio::sync::oneshot;
 
 use crate::model::{Object, Status};
@@ -47,21 +46,36 @@ pub const EXECUTION_VARIABLE: &str = "ST2_ACTION_EXECUTION_ID";
 
 /// Runs an action to its end, or stops it when `stop` fires; what was running is gone when this returns.
 pub async fn run(launch: Launch, stop: oneshot::Receiver<()>) -> Outcome {
-    let timeout = launch.timeout;
-    let grace = launch.grace;
-    let mut child = match spawn(&launch).await {
+    let Launch {
+        path,
+        timeout,
+        grace,
+        environment,
+        directory,
+        ..
+    } = launch;
+    let line = command_line(&path, &launch.arguments);
+    let spawn::Child {
+        id: group,
+        stdout,
+        stderr,
+        exit,
+    } = match spawn::spawn(spawn::Command {
+        line,
+        environment,
+        directory,
+    })
+    .await
+    {
         Ok(child) => child,
-        Err(error) => return failure(&format!("cannot start `{}`: {error}", launch.path.display())),
+        Err(error) => return failure(&format!("cannot start `{}`: {error}", path.display())),
     };
-    // The leader of a new session is that of a process group of the same id.
-    let group = child.id().and_then(|id| i32::try_from(id).ok());
     let mut out = Captured::default();
     let mut err = Captured::default();
-    let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
     let mut timed_out = false;
     let code = {
         let whole = async {
-            let (code, (), ()) = tokio::join!(child.wait(), out.read(stdout), err.read(stderr));
+            let (code, (), ()) = tokio::join!(exit.status(), out.read(stdout), err.read(stderr));
             code
         };
         tokio::pin!(whole);
@@ -168,63 +182,9 @@ pub fn environment(env: &Value) -> Result<HashMap<String, String>, String> {
     Ok(variables)
 }
 
-type SpawnRequest = (
-    Command,
-    tokio::runtime::Handle,
-    oneshot::Sender<std::io::Result<Child>>,
-);
-
-/// Children die with the *thread* that started them (`PR_SET_PDEATHSIG`), so one thread that never ends starts them all.
-static SPAWNER: LazyLock<std::sync::mpsc::Sender<SpawnRequest>> = LazyLock::new(|| {
-    let (sender, requests) = std::sync::mpsc::channel::<SpawnRequest>();
-    std::thread::spawn(move || {
-        for (mut command, runtime, answer) in requests {
-            let _within = runtime.enter();
-            _ = answer.send(command.spawn());
-        }
-    });
-    sender
-});
-
-async fn spawn(launch: &Launch) -> std::io::Result<Child> {
-    let mut command = Command::new("/bin/sh");
-    command
-        .arg("-c")
-        .arg(command_line(&launch.path, &launch.arguments));
-    command.envs(&launch.environment);
-    command
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
-    if let Some(directory) = &launch.directory {
-        command.current_dir(directory);
-    }
-    let parent = std::process::id();
-    // SAFETY: only calls that are safe between fork and exec, and no allocation.
-    unsafe {
-        command.pre_exec(move || {
-            libc::setsid();
-            libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
-            // The parent may have died before the line above.
-            if u32::try_from(libc::getppid()) != Ok(parent) {
-                libc::_exit(1);
-            }
-            Ok(())
-        });
-    }
-    let (answer, answered) = oneshot::channel();
-    let gone = || std::io::Error::other("the thread that starts processes is gone");
-    SPAWNER
-        .send((command, tokio::runtime::Handle::current(), answer))
-        .map_err(|_| gone())?;
-    answered.await.map_err(|_| gone())?
-}
-
-fn signal_group(group: Option<i32>, signal: i32) {
-    if let Some(group) = group.filter(|group| *group > 1) {
-        // SAFETY: no memory is involved. The group's id stays taken while any member lives.
-        unsafe { libc::kill(-group, signal) };
-    }
+fn signal_group(group: i32, signal: i32) {
+    // SAFETY: no memory is involved. The group's id stays taken while any member lives.
+    unsafe { libc::kill(-group, signal) };
 }
 
 #[derive(Default)]
@@ -235,8 +195,7 @@ struct Captured {
 
 impl Captured {
     /// Reads to the end, keeping no more than [`MOST_OUTPUT`].
-    async fn read(&mut self, stream: Option<impl AsyncRead + Unpin>) {
-        let Some(mut stream) = stream else { return };
+    async fn read(&mut self, mut stream: impl AsyncRead + Unpin) {
         let mut buffer = [0; 4096];
         while let Ok(count) = stream.read(&mut buffer).await {
             if count == 0 {

@@ -149,3 +149,27 @@ fn is_alive(process: &str) -> bool {
     let state = stat.rsplit(") ").next().and_then(|rest| rest.chars().next());
     state.is_some_and(|state| state != 'Z')
 }
+
+#[tokio::test]
+async fn a_process_starts_with_nothing_of_this_one() {
+    let directory = tempfile::tempdir().unwrap();
+    // Rust ignores SIGPIPE (13), and while a process is started everything is blocked.
+    let text = "while read -r name value; do case $name in SigIgn:) echo $((0x$value >> 12 & 1));; SigBlk:) echo $value;; esac; done </proc/$$/status; ps -o sid= $$; echo $$";
+    let path = script(directory.path(), text);
+    let (_keep, stop) = oneshot::channel();
+    let outcome = run(launch(path.clone(), json!({})), stop).await;
+    let stdout = outcome.result["stdout"].as_str().unwrap().to_string();
+    let lines: Vec<&str> = stdout.lines().map(str::trim).collect();
+    assert_eq!(lines[..2], ["0000000000000000", "0"], "{outcome:?}");
+    assert_eq!(lines[2], lines[3], "it leads a session: {outcome:?}");
+    let mut nowhere = launch(path, json!({}));
+    nowhere.directory = Some("/nonexistent".into());
+    let (_keep, stop) = oneshot::channel();
+    let outcome = run(nowhere, stop).await;
+    assert_eq!(outcome.status, Status::Failed);
+    let error = outcome.result["error"].as_str().unwrap();
+    assert!(
+        error.starts_with("cannot start `") && error.contains("No such file"),
+        "{error}"
+    );
+}
