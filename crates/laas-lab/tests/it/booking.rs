@@ -42,8 +42,8 @@ async fn a_booking_ends_with_eight_true_tasks_in_few_executions() {
     let again = |execution: &&Value| {
         let parameters = &execution["parameters"];
         match name(execution) {
-            "plan_job" | "task_status" | "fog_image" | "set_hostname" | "bmc_user" | "host_network"
-            | "copy_keys" | "vpn_user" => true,
+            "plan_job" | "note_systems" | "task_status" | "fog_image" | "set_hostname" | "bmc_user"
+            | "host_network" | "copy_keys" | "vpn_user" => true,
             "ipmi_power" => parameters["command"] == "on",
             "switch_vlan" => parameters["networks"] != Value::Null,
             "wait_for_host" => parameters["vlans"] != Value::Null,
@@ -115,6 +115,7 @@ async fn each_step_changes_nothing_when_it_is_run_again_and_what_is_not_done_is_
         "host_network",
         "ipmi_boot_device",
         "ipmi_power",
+        "note_systems",
         "plan_job",
         "set_hostname",
         "switch_vlan",

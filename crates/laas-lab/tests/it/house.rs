@@ -134,6 +134,13 @@ impl House {
     /// It ended as an undisturbed booking does: everything is there, and nothing is there twice.
     pub async fn assert_whole(&self, job: &JobState) {
         self.assert_done(job).await;
+        let posts = self.lab.dashboard().posts();
+        for task in &job.tasks {
+            let own = posts.iter().filter(|post| post.task == task.id);
+            let steps: Vec<_> = own.filter_map(|post| post.status.as_deref()).collect();
+            let up = steps.is_sorted() && steps.iter().all(|status| ["100", "200"].contains(status));
+            assert!(up, "nobody was told of a failure or a step back: {steps:?}");
+        }
         let people = self.lab.slapd().people().await.unwrap();
         let people = people.lines().filter(|line| line.starts_with("dn:")).count();
         assert_eq!(people, self.tenants.len(), "VPN accounts");

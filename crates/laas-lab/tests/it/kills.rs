@@ -113,6 +113,7 @@ async fn each_action_is_killed_at_up_to_ten_moments() {
             "host_network",
             "ipmi_boot_device",
             "ipmi_power",
+            "note_systems",
             "plan_job",
             "set_hostname",
             "switch_vlan",
