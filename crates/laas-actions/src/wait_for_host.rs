@@ -19,7 +19,7 @@ pub struct Args {
     /// The host's name in the inventory, e.g. pod1.
     #[arg(long, value_name = "HOST")]
     host: HostName,
-    /// Look for the host on these VLANs, e.g. [11]; without them on the management network.
+    /// Look for the host on these VLANs, e.g. [11]; without them wherever the pack reaches hosts.
     #[arg(
         long,
         env = "LAAS_VLANS",
@@ -56,8 +56,10 @@ impl Action for Args {
         let host = hosts::load(context, &self.host)?;
         let config = context.config()?;
         let vlans = self.vlans.get("vlans")?.filter(|v| !v.is_empty());
-        let vlans = vlans.unwrap_or_else(|| vec![config.networks.management]);
-        let login = hosts::login_on(context, &host, &vlans)?;
+        let login = match vlans {
+            Some(vlans) => hosts::login_on(context, &host, &vlans)?,
+            None => hosts::login_anywhere(context, &host)?,
+        };
         let deadline = Deadline::seconds(config.timing.boot);
         let pinned = PinnedKey::load(context, &self.host)?;
         let (session, changed) = match (&self.request, pinned) {
