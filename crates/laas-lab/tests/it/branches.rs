@@ -1,0 +1,139 @@
+//! Bookings that leave the straight way: what one host or task has to do with the others.
+
+use std::time::Instant;
+
+use laas_lab::dashboard::{BookedHost, BookingSpec, JobState, TaskType, UserSpec, Vlan};
+use laas_lab::faults::{Kind, Peer};
+use serde_json::json;
+
+use crate::house::{House, LIMIT, brief, name, of_action};
+
+/// Both hosts for alice alone; each with what its first interface carries.
+fn book(house: &House, networks: [Vec<Vlan>; 2]) -> u32 {
+    house.lab.dashboard().add_user(UserSpec {
+        id: 3,
+        username: "alice".to_owned(),
+        email: "alice@example.org".to_owned(),
+        ssh_key: Some(house.tenants[0].public_key().unwrap()),
+    });
+    let host = |(number, vlans): (usize, Vec<Vlan>)| BookedHost {
+        labid: format!("pod{number}"),
+        image: 24,
+        hostname: format!("host{number}"),
+        role: Default::default(),
+        networks: [(format!("02:00:00:00:0{number}:01"), vlans)].into(),
+    };
+    let booking = BookingSpec {
+        owner: 3,
+        collaborators: Vec::new(),
+        hosts: (1..).zip(networks).map(host).collect(),
+        opnfv: None,
+        snapshot: None,
+    };
+    house.lab.dashboard().book(booking).unwrap()
+}
+
+fn status(job: &JobState, task_type: TaskType, subject: &str) -> (i32, String) {
+    let task = job
+        .tasks
+        .iter()
+        .find(|t| t.task_type == task_type && t.subject == subject);
+    let task = task.unwrap_or_else(|| panic!("no {task_type:?} of {subject} in {:?}", brief(job)));
+    (task.status, task.message.clone())
+}
+
+/// The statuses of the user's VPN and SSH task.
+fn access(job: &JobState) -> (i32, i32) {
+    let of = |kind: &str| {
+        let mut tasks = job.tasks.iter().filter(|t| t.delta["access_type"] == kind);
+        tasks.next().map_or(0, |t| t.status)
+    };
+    (of("vpn"), of("ssh"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_hosts_after_a_dead_one_are_done_also_one_at_a_time() {
+    let timing = json!({"timing": {"concurrency": 1, "retries": 0, "power": 5}});
+    let house = House::with_config(timing).await;
+    house
+        .lab
+        .faults()
+        .set(Peer::Bmc("pod1".to_owned()), Kind::Refuse)
+        .unwrap();
+    let job = book(&house, [vec![Vlan::untagged(11)], vec![Vlan::untagged(12)]]);
+    let job = house.settled(job).await;
+    for task_type in [TaskType::Hardware, TaskType::Network] {
+        let (dead, told) = status(&job, task_type, "pod1");
+        assert!(
+            dead == 300 && told.contains("pod1") && told.contains("management controller"),
+            "{told}"
+        );
+        assert_eq!(status(&job, task_type, "pod2").0, 200, "{:?}", brief(&job));
+    }
+    assert_eq!(access(&job), (200, 300));
+    house.assert_true(&job).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_vlan_that_the_lab_does_not_lend_is_refused_for_its_host_alone() {
+    let house = House::with_config(json!({"timing": {"retries": 0}})).await;
+    let job = book(
+        &house,
+        [
+            vec![Vlan::untagged(11), Vlan::tagged(98)],
+            vec![Vlan::untagged(12)],
+        ],
+    );
+    let job = house.settled(job).await;
+    let (refused, told) = status(&job, TaskType::Network, "pod1");
+    assert!(refused == 300 && told.contains("98"), "{told}");
+    assert_eq!(
+        status(&job, TaskType::Network, "pod2").0,
+        200,
+        "{:?}",
+        brief(&job)
+    );
+    let port = house.lab.port_state("pod1", "02:00:00:00:01:01").unwrap();
+    assert!(
+        !port.allowed.contains(98) && !port.allowed.contains(11),
+        "{port:?}"
+    );
+    house.assert_true(&job).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_that_is_to_carry_nothing_is_done_when_its_ports_are() {
+    let house = House::with_config(json!({"timing": {"retries": 0}})).await;
+    let job = book(&house, [vec![Vlan::untagged(11)], Vec::new()]);
+    let job = house.settled(job).await;
+    let (done, told) = status(&job, TaskType::Network, "pod2");
+    assert!(done == 200 && !told.contains("answers at"), "{told}");
+    // Nobody can prove a login where nobody gets to.
+    assert_eq!(access(&job), (200, 300));
+    house.assert_true(&job).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_that_was_cancelled_with_its_hosts_off_is_finished() {
+    let house = House::start().await;
+    let job = house.book();
+    let started = Instant::now();
+    let workflow = loop {
+        assert!(started.elapsed() < LIMIT, "{}", house.story().await);
+        let executions = house.executions().await;
+        let prepared = of_action(&executions, "prepare_network");
+        if prepared.len() == 2 && prepared.iter().all(|e| e["status"] == "succeeded") {
+            let workflow = executions.iter().find(|e| name(e) == "fulfill_job").unwrap();
+            break workflow["id"].as_str().unwrap().to_owned();
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    };
+    house
+        .stack
+        .call(reqwest::Method::DELETE, &format!("executions/{workflow}"), None)
+        .await
+        .unwrap();
+    let job = house.settled(job).await;
+    house.assert_done(&job).await;
+    assert!(of_action(&house.executions().await, "fulfill_job").len() > 1);
+}
