@@ -1,6 +1,6 @@
 //! Lets a booking's user log in to its hosts.
 
-use crate::hosts;
+use crate::hosts::{self, Failed};
 use laas_core::action::{Action, Context};
 use laas_core::failure::Context as _;
 use laas_core::json_arg::JsonArg;
@@ -83,37 +83,34 @@ impl Action for Args {
         let config = context.config()?;
         context.datastore()?;
         let results = parallel::map(&names, config.timing.concurrency, |name| {
-            grant(context, name, &key, mark)
+            grant(context, name, &key, mark).map_err(|failure| Failed::one(name, failure))
         });
-        let mut hosts = Vec::new();
-        let mut failures: Vec<Failure> = missing.iter().map(unusable).collect();
+        let mut granted = Vec::new();
+        let mut failed: Vec<Failed> = missing.iter().map(unusable).collect();
         for result in results {
             match result {
-                Ok(granted) => hosts.push(granted),
-                Err(failure) => failures.push(failure),
+                Ok(host) => granted.push(host),
+                Err(host) => failed.push(host),
             }
         }
-        // One that is worth a retry is told first: the retry does the others again anyway.
-        failures.sort_by_key(|f| f.kind != laas_core::Kind::Unreachable);
-        match failures.into_iter().next() {
+        match hosts::merged(failed) {
             Some(mut failure) => {
-                failure.done = Some(serde_json::json!({ "hosts": hosts }));
+                failure.done = Some(serde_json::json!({ "hosts": granted }));
                 Err(failure)
             }
             None => Ok(Output {
-                changed: hosts.iter().any(|h: &Granted| h.changed),
+                changed: granted.iter().any(|h: &Granted| h.changed),
                 account: config.access.user.clone(),
                 port: config.ssh.port,
-                hosts,
+                hosts: granted,
             }),
         }
     }
 }
 
-fn unusable(host: &HostName) -> Failure {
-    Failure::refused(format!("`{host}` could not be set up, so it has not got the key"))
-        .peer(hosts::PEER)
-        .host(host)
+fn unusable(host: &HostName) -> Failed {
+    let text = format!("`{host}` could not be set up, so it has not got the key");
+    Failed::one(host, Failure::refused(text).peer(hosts::PEER))
 }
 
 fn grant(context: &Context, name: &HostName, key: &PublicKey, mark: Mark) -> Result<Granted, Failure> {

@@ -4,7 +4,7 @@ use laas_core::action::Context;
 use laas_core::failure::Context as _;
 use laas_core::inventory::Host;
 use laas_core::wait::Deadline;
-use laas_core::{Failure, HostName, VlanId};
+use laas_core::{Failure, HostName, Kind, VlanId};
 use laas_host::{HostKey, HostKeyPolicy, Login, Session};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -136,4 +136,42 @@ pub fn connect(context: &Context, host: &Host, deadline: &Deadline) -> Result<Se
         .connect(&pinned.policy(), config.timing.call(), deadline)
         .at_peer(PEER)
         .of_host(&host.name)
+}
+
+/// Hosts that were not served, and why.
+pub struct Failed {
+    pub hosts: BTreeSet<HostName>,
+    pub failure: Failure,
+}
+
+impl Failed {
+    pub fn one(host: &HostName, failure: Failure) -> Self {
+        Self {
+            hosts: BTreeSet::from([host.clone()]),
+            failure,
+        }
+    }
+}
+
+/// One failure for all that failed, which names all their hosts; worth a retry if any of them is, since the retry does
+/// the others again anyway. Nothing if none has failed.
+pub fn merged(mut failed: Vec<Failed>) -> Option<Failure> {
+    failed.sort_by_key(|f| f.failure.kind != Kind::Unreachable);
+    let mut failed = failed.into_iter();
+    let Failed {
+        mut hosts,
+        mut failure,
+    } = failed.next()?;
+    for other in failed {
+        hosts.extend(other.hosts);
+        failure.error.push_str("; ");
+        failure.error.push_str(&other.failure.error);
+    }
+    failure.host = Some(names(&hosts));
+    Some(failure)
+}
+
+pub fn names(hosts: &BTreeSet<HostName>) -> String {
+    let names: Vec<_> = hosts.iter().map(ToString::to_string).collect();
+    names.join(", ")
 }

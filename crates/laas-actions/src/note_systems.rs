@@ -1,10 +1,10 @@
 //! Notes which systems run on hosts before they get another, so that an old one is not taken for the new one.
 
 use crate::fog_image;
-use crate::hosts::{self, Before};
+use crate::hosts::{self, Before, Failed};
 use laas_core::action::{Action, Context};
 use laas_core::json_arg::JsonArg;
-use laas_core::{Failure, HostName};
+use laas_core::{Failure, HostName, parallel};
 use laas_host::HostKey;
 use serde::{Deserialize, Serialize};
 
@@ -62,26 +62,33 @@ impl Action for Args {
     fn run(self, context: &Context) -> Result<Output, Failure> {
         let planned = self.hosts.get("hosts")?;
         let dry_run = self.dry_run;
-        context.config()?;
+        let config = context.config()?;
         context.datastore()?;
-        let results: Vec<_> = std::thread::scope(|scope| {
-            let deploys = planned
-                .iter()
-                .filter_map(|p| Some((&p.host, &p.hardware.as_ref()?.request)));
-            let threads: Vec<_> = deploys
-                .map(|(host, request)| scope.spawn(move || note(context, host, request, dry_run)))
-                .collect();
-            let gone = |_| Err(Failure::refused("a thread died"));
-            threads
-                .into_iter()
-                .map(|t| t.join().unwrap_or_else(gone))
-                .collect()
+        let deploys: Vec<(&HostName, &str)> = planned
+            .iter()
+            .filter_map(|p| Some((&p.host, p.hardware.as_ref()?.request.as_str())))
+            .collect();
+        let results = parallel::map(&deploys, config.timing.concurrency, |(host, request)| {
+            note(context, host, request, dry_run).map_err(|failure| Failed::one(host, failure))
         });
-        let hosts = results.into_iter().collect::<Result<Vec<_>, _>>()?;
-        Ok(Output {
-            changed: hosts.iter().any(|h| h.changed),
-            hosts,
-        })
+        let (mut noted, mut failed) = (Vec::new(), Vec::new());
+        for result in results {
+            match result {
+                Ok(host) => noted.push(host),
+                Err(host) => failed.push(host),
+            }
+        }
+        match hosts::merged(failed) {
+            Some(mut failure) => {
+                let names: Vec<_> = noted.iter().map(|n| &n.host).collect();
+                failure.done = Some(serde_json::json!({ "hosts": names }));
+                Err(failure)
+            }
+            None => Ok(Output {
+                changed: noted.iter().any(|n| n.changed),
+                hosts: noted,
+            }),
+        }
     }
 }
 

@@ -1,15 +1,16 @@
 //! Sets the switch ports of hosts to exactly what a booking asks for.
 
+use crate::hosts::{self, Failed};
 use laas_core::action::{Action, Context};
 use laas_core::failure::Context as _;
 use laas_core::inventory::{self, Host};
 use laas_core::json_arg::JsonArg;
 use laas_core::wait::Deadline;
-use laas_core::{Failure, HostName, Kind, Mac, VlanId, lock};
+use laas_core::{Failure, HostName, Mac, VlanId, lock};
 use laas_switch::{Outcome, Plan, Port, PortName, VlanSet, Wish};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeSet;
-use std::collections::btree_map::{BTreeMap, Entry};
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
 
 const PEER: &str = "switch";
 
@@ -40,12 +41,11 @@ pub struct Args {
     dry_run: bool,
 }
 
-type Networks = BTreeMap<HostName, BTreeMap<Mac, Vec<Vlan>>>;
-
 #[derive(Clone, Deserialize)]
 struct HostNetworks {
     host: HostName,
-    interfaces: BTreeMap<Mac, Vec<Vlan>>,
+    /// Parsed host by host, so that what is wrong with one leaves the others alone.
+    interfaces: Value,
 }
 
 #[derive(Clone, Deserialize)]
@@ -94,11 +94,10 @@ impl Action for Args {
         if hosts.is_none() && networks.is_none() {
             return Err(Failure::input("neither `hosts` nor `networks` is given"));
         }
-        let work = gather(
-            context,
-            &hosts.unwrap_or_default(),
-            by_host(networks.unwrap_or_default())?,
-        )?;
+        let (managed, networks) = (hosts.unwrap_or_default(), networks.unwrap_or_default());
+        let mut done: BTreeSet<HostName> = managed.iter().cloned().collect();
+        done.extend(networks.iter().map(|n| n.host.clone()));
+        let (work, mut failed) = gather(context, managed, networks)?;
         let results: Vec<_> = std::thread::scope(|scope| {
             let threads: Vec<_> = work
                 .iter()
@@ -109,9 +108,7 @@ impl Action for Args {
                 .map(std::thread::ScopedJoinHandle::join)
                 .collect()
         });
-        let mut done: BTreeSet<HostName> = work.iter().flat_map(|w| w.owners.values().cloned()).collect();
         let mut switches = Vec::new();
-        let mut failures: Vec<Failure> = Vec::new();
         for (work, result) in work.iter().zip(results) {
             let panicked = |_| {
                 Err(Failure::refused(format!(
@@ -122,21 +119,18 @@ impl Action for Args {
             match result.unwrap_or_else(panicked) {
                 Ok(mut switched) => {
                     for (port, failure) in std::mem::take(&mut switched.failed) {
-                        let owner = &work.owners[&port];
-                        done.remove(owner);
-                        failures.push(failure.peer(PEER).host(owner));
+                        failed.push(Failed::one(&work.owners[&port], failure.peer(PEER)));
                     }
                     switches.push(switched);
                 }
-                Err(failure) => {
-                    let owners: BTreeSet<_> = work.owners.values().collect();
-                    done.retain(|host| !owners.contains(host));
-                    let names: Vec<_> = owners.iter().map(ToString::to_string).collect();
-                    failures.push(failure.peer(PEER).host(names.join(", ")));
-                }
+                Err(failure) => failed.push(Failed {
+                    hosts: work.owners.values().cloned().collect(),
+                    failure: failure.peer(PEER),
+                }),
             }
         }
-        match merged(failures) {
+        done.retain(|host| !failed.iter().any(|f| f.hosts.contains(host)));
+        match hosts::merged(failed) {
             None => Ok(Output {
                 changed: switches.iter().any(|s| !s.commands.is_empty()),
                 hosts: done,
@@ -153,79 +147,155 @@ impl Action for Args {
     }
 }
 
-fn by_host(networks: Vec<HostNetworks>) -> Result<Networks, Failure> {
-    let mut hosts = Networks::new();
-    for HostNetworks { host, interfaces } in networks {
-        if hosts.insert(host.clone(), interfaces).is_some() {
-            return Err(Failure::input(format!("`{host}` is in `networks` twice")).host(host));
-        }
-    }
-    Ok(hosts)
-}
+/// Where a cable is plugged in: the switch's address and the port.
+type Socket = (String, PortName);
 
-/// The ports of all hosts by switch, as they shall be.
+/// The ports of all hosts by switch, as they shall be, and the hosts that must be left alone: what is wrong with one
+/// is no reason to stop for the others.
 ///
 /// # Errors
-/// The input asks for something that no port of these hosts may get, or the inventory is malformed.
-fn gather(context: &Context, hosts: &[HostName], mut networks: Networks) -> Result<Vec<Work>, Failure> {
-    let config = &context.config()?.networks;
-    let tenant: VlanSet = config
-        .tenant
-        .parse()
-        .map_err(|e| Failure::input(format!("`networks.tenant` of the configuration: {e}")))?;
-    for (name, vlan) in [("management", config.management), ("parking", config.parking)] {
-        if tenant.contains(vlan) {
-            return Err(Failure::input(format!(
-                "`networks.{name}` ({vlan}) is among `networks.tenant`"
-            )));
+/// The configuration or the datastore can't be read, or the configuration makes no sense.
+fn gather(
+    context: &Context,
+    managed: Vec<HostName>,
+    networks: Vec<HostNetworks>,
+) -> Result<(Vec<Work>, Vec<Failed>), Failure> {
+    let rules = Rules::load(context)?;
+    let datastore = context.datastore()?;
+    let mut asked: BTreeMap<HostName, Vec<Option<Value>>> =
+        managed.into_iter().map(|host| (host, vec![None])).collect();
+    for HostNetworks { host, interfaces } in networks {
+        asked.entry(host).or_default().push(Some(interfaces));
+    }
+    let mut failed = Vec::new();
+    let mut plans: BTreeMap<HostName, Vec<(Socket, Port)>> = BTreeMap::new();
+    for (name, wishes) in asked {
+        match ports(context, &name, wishes, &rules) {
+            Ok(ports) => {
+                plans.insert(name, ports);
+            }
+            Err(failure) => failed.push(Failed::one(&name, failure)),
         }
     }
-    let twice = hosts.iter().find(|h| networks.contains_key(h));
-    if let Some(host) = twice {
-        return Err(Failure::input(format!("`{host}` is in `hosts` and in `networks`")).host(host));
+    let mut owners: BTreeMap<Socket, Vec<HostName>> = BTreeMap::new();
+    for (name, ports) in &plans {
+        for (socket, _) in ports {
+            owners.entry(socket.clone()).or_default().push(name.clone());
+        }
     }
-    let names: BTreeSet<HostName> = hosts.iter().chain(networks.keys()).cloned().collect();
-    let mut by_switch: BTreeMap<String, Work> = BTreeMap::new();
-    for name in names {
-        let host = Host::load(context.datastore()?, &name)
-            .at_peer("datastore")
-            .of_host(&name)?;
-        let mut wishes = match networks.remove(&name) {
-            None => None,
-            Some(asked) => Some(wishes(&host, asked, &tenant).of_host(&name)?),
-        };
-        for interface in host.interfaces.values() {
-            let wish = match &mut wishes {
-                None => Wish::new([(config.management, false)]),
-                // The VLANs of whoever had the host before must not stay.
-                Some(wishes) => Ok(wishes.remove(&interface.mac).unwrap_or_default()),
-            };
-            let input = |e| Failure::input(format!("`{name}`, `{}`: {e}", interface.mac)).host(&name);
-            let port: PortName = interface.port.parse().map_err(input)?;
-            let wanted = wish.map_err(input)?.port(config.parking);
-            let work = match by_switch.entry(interface.switch.clone()) {
-                Entry::Occupied(work) => work.into_mut(),
-                Entry::Vacant(place) => place.insert(Work::new(context, &interface.switch).of_host(&name)?),
-            };
-            work.wanted.insert(port.clone(), wanted);
-            if let Some(other) = work.owners.insert(port, name.clone()) {
-                let (switch, port) = (&interface.switch, &interface.port);
-                let text = format!(
-                    "the inventory gives port `{port}` of `{switch}` to two interfaces of `{other}` and `{name}`"
-                );
-                return Err(Failure::input(text).host(&name));
+    // Whose port it is nobody can tell, so none of them may set it.
+    for ((switch, port), owners) in owners.into_iter().filter(|(_, owners)| owners.len() > 1) {
+        let owners: BTreeSet<_> = owners.into_iter().collect();
+        let text = format!(
+            "the inventory gives port `{port}` of `{switch}` to two interfaces of {}",
+            hosts::names(&owners)
+        );
+        failed.push(Failed {
+            hosts: owners,
+            failure: Failure::input(text),
+        });
+    }
+    let is_sound = |name: &HostName, failed: &[Failed]| !failed.iter().any(|f| f.hosts.contains(name));
+    plans.retain(|name, _| is_sound(name, &failed));
+
+    let used: BTreeSet<&String> = plans.values().flatten().map(|((switch, _), _)| switch).collect();
+    let mut work: BTreeMap<String, Work> = BTreeMap::new();
+    for address in used {
+        match inventory::Switch::load(datastore, address).at_peer("datastore") {
+            Ok(entry) => {
+                work.insert(address.clone(), Work::new(address, entry));
+            }
+            Err(failure) => {
+                let needs = |ports: &[(Socket, Port)]| ports.iter().any(|((switch, _), _)| switch == address);
+                let hosts = plans.iter().filter(|(_, ports)| needs(ports));
+                let hosts = hosts.map(|(name, _)| name.clone()).collect();
+                failed.push(Failed { hosts, failure });
             }
         }
     }
-    Ok(by_switch.into_values().collect())
+    for (name, ports) in plans.into_iter().filter(|(name, _)| is_sound(name, &failed)) {
+        for ((switch, port), wanted) in ports {
+            if let Some(work) = work.get_mut(&switch) {
+                work.wanted.insert(port.clone(), wanted);
+                work.owners.insert(port, name.clone());
+            }
+        }
+    }
+    let work = work.into_values().filter(|work| !work.wanted.is_empty());
+    Ok((work.collect(), failed))
+}
+
+/// The lab's VLANs.
+struct Rules {
+    management: VlanId,
+    parking: VlanId,
+    tenant: VlanSet,
+}
+
+impl Rules {
+    fn load(context: &Context) -> Result<Self, Failure> {
+        let config = &context.config()?.networks;
+        let tenant: VlanSet = config
+            .tenant
+            .parse()
+            .map_err(|e| Failure::input(format!("`networks.tenant` of the configuration: {e}")))?;
+        let (management, parking) = (config.management, config.parking);
+        for (name, vlan) in [("management", management), ("parking", parking)] {
+            if tenant.contains(vlan) {
+                return Err(Failure::input(format!(
+                    "`networks.{name}` ({vlan}) is among `networks.tenant`"
+                )));
+            }
+        }
+        Ok(Self {
+            management,
+            parking,
+            tenant,
+        })
+    }
+}
+
+/// What the ports of one host shall be; `asked` holds its wishes, each `None` for the management network.
+///
+/// # Errors
+/// More than one thing or what no port may get is asked for, or the inventory does not know the host or is malformed.
+fn ports(
+    context: &Context,
+    name: &HostName,
+    asked: Vec<Option<Value>>,
+    rules: &Rules,
+) -> Result<Vec<(Socket, Port)>, Failure> {
+    let [asked]: [Option<Value>; 1] = asked.try_into().map_err(|_| {
+        Failure::input(format!(
+            "`{name}` is in `networks` twice, or in `hosts` and in `networks`"
+        ))
+    })?;
+    let host = Host::load(context.datastore()?, name).at_peer("datastore")?;
+    let mut wishes = match asked {
+        None => None,
+        Some(asked) => Some(wishes(&host, asked, &rules.tenant)?),
+    };
+    let mut ports = Vec::new();
+    for interface in host.interfaces.values() {
+        let wish = match &mut wishes {
+            None => Wish::new([(rules.management, false)]),
+            // The VLANs of whoever had the host before must not stay.
+            Some(wishes) => Ok(wishes.remove(&interface.mac).unwrap_or_default()),
+        };
+        let input = |e| Failure::input(format!("`{name}`, `{}`: {e}", interface.mac));
+        let port: PortName = interface.port.parse().map_err(input)?;
+        let wanted = wish.map_err(input)?.port(rules.parking);
+        ports.push(((interface.switch.clone(), port), wanted));
+    }
+    Ok(ports)
 }
 
 /// What a booking wants of a host's interfaces.
-fn wishes(
-    host: &Host,
-    asked: BTreeMap<Mac, Vec<Vlan>>,
-    tenant: &VlanSet,
-) -> Result<BTreeMap<Mac, Wish>, Failure> {
+fn wishes(host: &Host, asked: Value, tenant: &VlanSet) -> Result<BTreeMap<Mac, Wish>, Failure> {
+    let asked: BTreeMap<Mac, Vec<Vlan>> = serde_json::from_value(asked).map_err(|e| {
+        let text = format!("the `interfaces` of `{}` can't be read: {e}", host.name);
+        Failure::input(text)
+    })?;
     let mut wishes = BTreeMap::new();
     for (mac, vlans) in asked {
         let input = |text: String| Failure::input(format!("`{}`, `{mac}`: {text}", host.name));
@@ -249,14 +319,13 @@ fn wishes(
 }
 
 impl Work {
-    fn new(context: &Context, address: &str) -> Result<Self, Failure> {
-        let entry = inventory::Switch::load(context.datastore()?, address).at_peer("datastore")?;
-        Ok(Self {
+    fn new(address: &str, entry: inventory::Switch) -> Self {
+        Self {
             address: address.to_owned(),
             entry,
             wanted: BTreeMap::new(),
             owners: BTreeMap::new(),
-        })
+        }
     }
 
     /// One read, at most one write, one read back, one save.
@@ -303,21 +372,4 @@ impl Work {
                 .collect(),
         })
     }
-}
-
-/// One failure for all: worth a retry if any of them is.
-fn merged(mut failures: Vec<Failure>) -> Option<Failure> {
-    let retry = failures
-        .iter()
-        .position(|f| f.kind == Kind::Unreachable)
-        .unwrap_or_default();
-    if failures.is_empty() {
-        return None;
-    }
-    let mut failure = failures.remove(retry);
-    for other in failures {
-        failure.error.push_str("; ");
-        failure.error.push_str(&other.error);
-    }
-    Some(failure)
 }

@@ -7,6 +7,7 @@ mod claims;
 mod dashboard;
 mod fog_image;
 mod hosts;
+mod note_systems;
 mod pack;
 #[path = "../../../laas-bmc/tests/it/sim.rs"]
 mod sim;

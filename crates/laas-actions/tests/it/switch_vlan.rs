@@ -216,7 +216,7 @@ fn what_no_port_may_get_is_refused_before_anything_is_touched() {
     }
     let twice = [
         "--hosts=[\"pod1\"]".to_owned(),
-        format!("--networks={}", booking()),
+        format!("--networks={}", pod1(json!({}))),
     ];
     let failed = lab.run(&twice.each_ref().map(String::as_str)).failed(2);
     assert!(
@@ -230,19 +230,85 @@ fn what_no_port_may_get_is_refused_before_anything_is_touched() {
 }
 
 #[test]
-fn the_inventory_is_checked_before_anything_is_touched() {
-    for (key, value, word) in [
-        ("port", "Ethernet1/1 ;no vlan 99", "no name of a switch port"),
-        ("port", "Ethernet1/2", "two interfaces"),
-        ("switch", "127.98.0.9", "switch_127.98.0.9"),
-    ] {
+fn what_is_wrong_with_one_host_leaves_the_others_alone() {
+    type Trouble = fn(&mut Value, &mut Value);
+    let cases: [(Trouble, &str, Value, Value); 8] = [
+        (
+            |inventory, _| {
+                inventory["interfaces"]["02:00:00:00:01:01"]["port"] = json!("Ethernet1/1 ;no vlan 99")
+            },
+            "no name of a switch port",
+            json!("pod1"),
+            json!(["pod2", "pod3"]),
+        ),
+        (
+            |inventory, _| inventory["interfaces"]["02:00:00:00:01:01"]["port"] = json!("Ethernet1/2"),
+            "two interfaces",
+            json!("pod1"),
+            json!(["pod2", "pod3"]),
+        ),
+        (
+            |inventory, _| inventory["interfaces"]["02:00:00:00:01:01"]["port"] = json!("Ethernet1/3"),
+            "two interfaces",
+            json!("pod1, pod2"),
+            json!(["pod3"]),
+        ),
+        (
+            |inventory, _| inventory["interfaces"]["02:00:00:00:01:01"]["switch"] = json!("127.98.0.9"),
+            "switch_127.98.0.9",
+            json!("pod1"),
+            json!(["pod2", "pod3"]),
+        ),
+        (
+            |inventory, _| *inventory = json!("no host"),
+            "pod1",
+            json!("pod1"),
+            json!(["pod2", "pod3"]),
+        ),
+        (
+            |_, asked| asked[0]["interfaces"] = json!({"one": []}),
+            "MAC address",
+            json!("pod1"),
+            json!(["pod2", "pod3"]),
+        ),
+        (
+            |_, asked| asked[0]["interfaces"] = json!({"02:00:00:00:01:01": [vlan(99, false)]}),
+            "VLAN 99 is not for bookings",
+            json!("pod1"),
+            json!(["pod2", "pod3"]),
+        ),
+        (
+            |inventory, asked| {
+                *inventory = json!("no host");
+                asked.as_array_mut().unwrap().truncate(1);
+            },
+            "pod1",
+            json!("pod1"),
+            json!([]),
+        ),
+    ];
+    for (trouble, word, host, done) in cases {
         let lab = Lab::new();
-        let mut host = lab.pack.key("pod1");
-        host["interfaces"]["02:00:00:00:01:01"][key] = json!(value);
-        lab.pack.set_key("pod1", &host);
-        let failed = lab.networks(&booking()).failed(2);
+        let (mut inventory, mut asked) = (lab.pack.key("pod1"), booking());
+        let pod3 = json!({"host": "pod3", "interfaces": {"02:00:00:00:03:01": [vlan(105, true)]}});
+        asked.as_array_mut().unwrap().push(pod3);
+        trouble(&mut inventory, &mut asked);
+        lab.pack.set_key("pod1", &inventory);
+        let failed = lab.networks(&asked).failed(2);
         assert!(failed["error"].as_str().unwrap().contains(word), "{failed}");
-        assert_eq!(lab.switches[0].counters().calls, 0);
+        assert_eq!(
+            (&failed["host"], &failed["done"]["hosts"]),
+            (&host, &done),
+            "{failed}"
+        );
+        let is_done = |name: &str| done.as_array().unwrap().contains(&json!(name));
+        // Each of pod1's ports is as it was, and so is a port whose owner nobody knows.
+        assert!(
+            !lab.carries(0, 1, 11, false) && lab.carries(0, 2, 300, true),
+            "{word}"
+        );
+        assert_eq!(lab.carries(0, 3, 104, true), is_done("pod2"), "{word}");
+        assert_eq!(lab.carries(1, 2, 105, true), is_done("pod3"), "{word}");
     }
 }
 
