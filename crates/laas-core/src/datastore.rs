@@ -298,7 +298,11 @@ fn read_file(path: &Path) -> Result<Vec<FileEntry>, DatastoreError> {
         source,
     };
     match std::fs::read_to_string(path) {
-        Ok(text) => serde_json::from_str(&text).map_err(|e| failed(e.into())),
+        // The parser's words may quote a password.
+        Ok(text) => serde_json::from_str(&text).map_err(|e| {
+            let place = format!("line {} is not what `hosts.json` should be", e.line());
+            failed(place.into())
+        }),
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
         Err(e) => Err(failed(e.into())),
     }
@@ -346,8 +350,10 @@ mod tests {
         store.delete("vpn_a").unwrap();
         store.delete("vpn_a").unwrap();
         assert_eq!(store.get("vpn_a").unwrap(), None);
-        std::fs::write(&path, "<html>").unwrap();
-        assert!(matches!(store.put("a", "b"), Err(DatastoreError::File { .. })));
-        assert_eq!(std::fs::read_to_string(&path).unwrap(), "<html>");
+        std::fs::write(&path, "\"hunter2\"").unwrap();
+        let error = store.put("a", "b").unwrap_err();
+        assert!(matches!(error, DatastoreError::File { .. }));
+        assert!(!crate::failure::chain(&error).contains("hunter2"), "{error:?}");
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "\"hunter2\"");
     }
 }

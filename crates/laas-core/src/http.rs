@@ -60,13 +60,15 @@ pub enum HttpError {
         url: String,
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    #[error("`{url}` answered HTTP {status} with {content_type} instead of JSON: `{start}`")]
+    /// Neither the body nor the parser's words about it are quoted: many answers hold passwords and keys.
+    #[error(
+        "`{url}` answered HTTP {status} with {bytes} bytes of {content_type} instead of JSON of the expected shape"
+    )]
     NotJson {
         url: String,
         status: u16,
         content_type: String,
-        start: String,
-        source: serde_json::Error,
+        bytes: usize,
     },
 }
 
@@ -228,14 +230,13 @@ impl Answer {
     }
 
     /// # Errors
-    /// The body is not JSON of the shape of `T`; the error quotes how it starts.
+    /// The body is not JSON of the shape of `T`; the error does not quote it.
     pub fn json<T: DeserializeOwned>(&self) -> Result<T, HttpError> {
-        serde_json::from_str(&self.body).map_err(|source| HttpError::NotJson {
+        serde_json::from_str(&self.body).map_err(|_| HttpError::NotJson {
             url: self.url.clone(),
             status: self.status,
             content_type: self.content_type.clone(),
-            start: self.start(),
-            source,
+            bytes: self.body.len(),
         })
     }
 
@@ -254,4 +255,30 @@ fn authorities(tls: &Tls) -> Result<Vec<reqwest::Certificate>, HttpError> {
         Ok(reqwest::Certificate::from_pem_bundle(&std::fs::read(&path)?)?)
     };
     read().map_err(|source| HttpError::Ca { path, source })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_of_another_shape_is_not_quoted() {
+        for body in [
+            r#"{"name": "vpn_kati4", "value": "hunter2""#,
+            r#"{"name": "hunter2"}"#,
+            r#""hunter2""#,
+            "hunter2",
+        ] {
+            let answer = Answer {
+                url: "http://engine/v1/keys/vpn_kati4".to_owned(),
+                status: 200,
+                content_type: "text/html".to_owned(),
+                body: body.to_owned(),
+            };
+            let error = answer.json::<Vec<u8>>().unwrap_err();
+            let said = format!("{} {error:?}", crate::failure::chain(&error));
+            assert!(said.contains("keys/vpn_kati4") && said.contains("200"), "{said}");
+            assert!(!said.contains("hunter2"), "{said}");
+        }
+    }
 }
