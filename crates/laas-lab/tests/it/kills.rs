@@ -160,7 +160,8 @@ async fn a_failure_is_told_although_the_telling_is_killed() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_job_whose_end_nobody_could_be_told_is_handed_out_again() {
-    let house = House::with_config(json!({"timing": {"call": 1, "retries": 0}})).await;
+    // Posts are given up after four times that, one after the other.
+    let house = House::with_config(json!({"timing": {"call": 3, "retries": 0}})).await;
     let job = house.book();
     running(&house, "wait_for_host").await;
     house.lab.faults().set(Peer::Dashboard, Kind::Refuse).unwrap();
