@@ -29,7 +29,8 @@ pub struct House {
     pub lab: Lab,
     /// Alice and Bob.
     pub tenants: [Tenant; 2],
-    _directory: TempDir,
+    /// Of everything that is on disk: `lab`, `stack`, the users' keys.
+    pub directory: TempDir,
     _place: SemaphorePermit<'static>,
 }
 
@@ -75,7 +76,7 @@ impl House {
             stack,
             lab,
             tenants,
-            _directory: directory,
+            directory,
             _place: place,
         }
     }

@@ -4,11 +4,13 @@
 #![allow(clippy::unwrap_used)]
 
 mod booking;
+mod branches;
 mod dashboard;
 mod dashboard_people;
 mod dashboard_replay;
 mod dashboard_world;
 mod faults;
+mod faults_booking;
 mod fog;
 mod house;
 mod kills;
@@ -18,4 +20,5 @@ mod machine_bmc;
 mod machine_disk;
 mod machine_wire;
 mod nxos;
+mod secrets;
 mod slapd;
