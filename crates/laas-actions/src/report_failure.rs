@@ -143,7 +143,10 @@ fn tell_operator(context: &Context, failures: &[Found], tasks: &[TaskRef], execu
     let Some(bot) = context.config().ok().and_then(|config| config.bot()) else {
         return false;
     };
-    match post_to_bot(bot, failures, tasks, execution) {
+    let timeout = context
+        .config()
+        .map_or(BOT_TIMEOUT, |config| config.timing.call().min(BOT_TIMEOUT));
+    match post_to_bot(bot, timeout, failures, tasks, execution) {
         Ok(()) => true,
         Err(error) => {
             let error = laas_core::failure::chain(&*error);
@@ -155,12 +158,13 @@ fn tell_operator(context: &Context, failures: &[Found], tasks: &[TaskRef], execu
 
 fn post_to_bot(
     bot: &Bot,
+    timeout: Duration,
     failures: &[Found],
     tasks: &[TaskRef],
     execution: Option<&str>,
 ) -> Result<(), Box<dyn std::error::Error>> {
     let path = bot.endpoints.get("failure").map_or("", String::as_str);
-    let http = Http::new(&bot.address, &bot.tls, BOT_TIMEOUT)?;
+    let http = Http::new(&bot.address, &bot.tls, timeout)?;
     let segments: Vec<_> = path.split('/').filter(|s| !s.is_empty()).collect();
     let job = tasks.first().map(|task| task.job);
     let lines = failures.iter().map(|failure| {
