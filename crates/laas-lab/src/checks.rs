@@ -95,7 +95,9 @@ async fn hardware(lab: &Lab, task: &TaskState) -> Vec<Check> {
     };
     let image = task.delta["image"].as_u64();
     let system = machine.system();
-    let hostname = machine.hostname();
+    // A host whose network failed is left off, where nobody gets at it.
+    let stored = || std::fs::read_to_string(machine.root()?.join("etc/hostname")).ok();
+    let hostname = machine.hostname().or_else(|| Some(stored()?.trim().to_owned()));
     let mut checks = vec![
         Check {
             name: format!("{host} runs image {}", image.unwrap_or_default()),
