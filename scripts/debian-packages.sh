@@ -17,17 +17,19 @@ fi
 
 # Debian starts a daemon when its package is installed, unless this script exits with 101 (invoke-rc.d(8)).
 policy=/usr/sbin/policy-rc.d
-saved=
+saved=$policy.laas-saved
+ours() { printf '#!/bin/sh\n# Set up by the pack laas while it installs packages.\nexit 101\n'; }
+is_ours() { [ -e "$policy" ] && ours | cmp -s - "$policy"; }
 restore() {
-    if [ -n "$saved" ]; then "${sudo[@]}" mv "$saved" "$policy"; else "${sudo[@]}" rm -f "$policy"; fi
+    if is_ours; then "${sudo[@]}" rm -f "$policy"; fi
+    if [ -e "$saved" ]; then "${sudo[@]}" mv -f "$saved" "$policy"; fi
 }
-if [ -e "$policy" ]; then
-    saved=$policy.laas-saved
-    "${sudo[@]}" mv "$policy" "$saved"
-fi
+# A run that was killed has left ours there, which must not be kept as the user's own.
 trap restore EXIT
-printf '#!/bin/sh\nexit 101\n' | "${sudo[@]}" tee "$policy" >/dev/null
-"${sudo[@]}" chmod 755 "$policy"
+if [ -e "$policy" ] && ! is_ours; then "${sudo[@]}" mv -f "$policy" "$saved"; fi
+ours | "${sudo[@]}" tee "$policy.laas-new" >/dev/null
+"${sudo[@]}" chmod 755 "$policy.laas-new"
+"${sudo[@]}" mv -f "$policy.laas-new" "$policy"
 
 echo "installing ${missing[*]}" >&2
 export DEBIAN_FRONTEND=noninteractive
