@@ -1,11 +1,21 @@
 //! One writer per device: an advisory lock that the kernel drops when its holder dies, however it dies.
+//!
+//! The locks are those of one machine: executions on two machines do not see each other's. They are shared by all of
+//! its users, so that an action that is run by hand as root neither misses the engine's lock nor shuts it out.
 
 use crate::env_vars;
 use crate::wait::{Backoff, Deadline, Ended};
-use crate::{Classify, Kind};
-use std::fs::{File, TryLockError};
-use std::path::PathBuf;
+use crate::{Classify, Kind, Secret};
+use std::fs::{File, Permissions, TryLockError};
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+/// Where the Filesystem Hierarchy Standard puts locks; on Debian everyone may write there, on Red Hat only root.
+const SHARED: &str = "/run/lock";
+/// Everyone may write, and delete what is theirs.
+const STICKY: u32 = 0o1777;
 
 /// Held until dropped.
 #[derive(Debug)]
@@ -32,6 +42,16 @@ impl Classify for LockError {
             Self::Busy { .. } => Kind::Unreachable,
         }
     }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Open { .. } => Some(format!(
+                "may this user read and write its directory? Another one can be named in `{}`",
+                env_vars::LAAS_LOCK_DIR
+            )),
+            Self::Busy { .. } => None,
+        }
+    }
 }
 
 /// Waits for the lock called `name` (`switch_10.0.0.1`, `host_pod1`), until the deadline.
@@ -39,18 +59,9 @@ impl Classify for LockError {
 /// # Errors
 /// The lock directory can't be written, or another execution holds the lock until the deadline.
 pub fn acquire(name: &str, deadline: &Deadline) -> Result<Lock, LockError> {
-    let dir = std::env::var_os(env_vars::LAAS_LOCK_DIR)
-        .map_or_else(|| std::env::temp_dir().join("laas-locks"), PathBuf::from);
+    let dir = std::env::var_os(env_vars::LAAS_LOCK_DIR).map_or_else(shared_dir, PathBuf::from);
     let path = dir.join(name.replace(['/', '\0'], "_"));
-    let open = || {
-        std::fs::create_dir_all(&dir)?;
-        File::options()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(&path)
-    };
-    let file = open().map_err(|source| LockError::Open {
+    let file = open(&dir, &path).map_err(|source| LockError::Open {
         path: path.clone(),
         source,
     })?;
@@ -65,5 +76,100 @@ pub fn acquire(name: &str, deadline: &Deadline) -> Result<Lock, LockError> {
             name: name.to_owned(),
             source,
         })?;
+    }
+}
+
+/// The same for every user of the machine, or they would not see each other's locks.
+fn shared_dir() -> PathBuf {
+    match std::fs::metadata(SHARED) {
+        Ok(found) if found.is_dir() && found.permissions().mode() & STICKY == STICKY => {
+            Path::new(SHARED).join("laas")
+        }
+        _ => std::env::temp_dir().join("laas-locks"),
+    }
+}
+
+/// Opens for reading, which is all that flock(2) needs, so that the file may be another user's. What is missing is
+/// made under another name and gets its permissions, whatever the umask, before anyone can find it.
+fn open(dir: &Path, path: &Path) -> io::Result<File> {
+    loop {
+        match File::open(path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            found => return found,
+        }
+        let random = Secret::random(12).map_err(io::Error::other)?;
+        if !dir.is_dir() {
+            if let Some(parent) = dir.parent() {
+                std::fs::create_dir_all(parent)?;
+            }
+            let new = beside(dir, &random);
+            std::fs::create_dir(&new)?;
+            std::fs::set_permissions(&new, Permissions::from_mode(STICKY))?;
+            // It takes the place of an empty directory and of no other.
+            if let Err(error) = std::fs::rename(&new, dir) {
+                std::fs::remove_dir(&new)?;
+                if !dir.is_dir() {
+                    return Err(error);
+                }
+            }
+        }
+        let new = beside(path, &random);
+        File::create_new(&new)?;
+        let linked = std::fs::set_permissions(&new, Permissions::from_mode(0o666))
+            .and_then(|()| std::fs::hard_link(&new, path));
+        std::fs::remove_file(&new)?;
+        match linked {
+            Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(error),
+            _ => {}
+        }
+    }
+}
+
+fn beside(path: &Path, random: &Secret) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".");
+    name.push(random.expose());
+    name.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_one_user_makes_others_can_use() {
+        let root = tempfile::tempdir().unwrap();
+        let dir = root.path().join("not/yet");
+        let path = dir.join("switch_10.0.0.1");
+        let first = open(&dir, &path).unwrap();
+        let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o7777;
+        assert_eq!((mode(&dir), mode(&path)), (STICKY, 0o666));
+        assert_eq!(std::fs::read_dir(&dir).unwrap().count(), 1);
+        assert_eq!(std::fs::read_dir(dir.parent().unwrap()).unwrap().count(), 1);
+        // A file that may only be read is as good.
+        std::fs::set_permissions(&path, Permissions::from_mode(0o444)).unwrap();
+        let second = open(&dir, &path).unwrap();
+        first.try_lock().unwrap();
+        assert!(matches!(second.try_lock(), Err(TryLockError::WouldBlock)));
+        drop(first);
+        second.try_lock().unwrap();
+    }
+
+    #[test]
+    fn all_meet_at_one_file() {
+        let root = tempfile::tempdir().unwrap();
+        let dir = root.path().join("locks");
+        let path = dir.join("host_pod1");
+        let files: Vec<_> = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..16)
+                .map(|_| scope.spawn(|| open(&dir, &path).unwrap()))
+                .collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        });
+        use std::os::unix::fs::MetadataExt;
+        let mut inodes: Vec<_> = files.iter().map(|file| file.metadata().unwrap().ino()).collect();
+        inodes.dedup();
+        assert_eq!(inodes.len(), 1);
+        assert_eq!(std::fs::read_dir(&dir).unwrap().count(), 1);
     }
 }
