@@ -97,7 +97,7 @@ fn open(dir: &Path, path: &Path) -> io::Result<File> {
             Err(error) if error.kind() == ErrorKind::NotFound => {}
             found => return found,
         }
-        let random = Secret::random(12).map_err(io::Error::other)?;
+        let random = Secret::random(12).map_err(|e| io::Error::other(e.to_string()))?;
         if !dir.is_dir() {
             if let Some(parent) = dir.parent() {
                 std::fs::create_dir_all(parent)?;
