@@ -2,13 +2,15 @@
 
 use crate::config::Config;
 use crate::datastore::{Datastore, DatastoreError};
-use crate::{Failure, Kind, env_vars, wait};
+use crate::wait::{self, Stop};
+use crate::{Failure, Kind, env_vars};
 
 use serde::Serialize;
 use serde_json::Value;
+use std::io::{self, Write};
 use std::process::ExitCode;
 use std::sync::OnceLock;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How long a blocking call may still take after a cancel before the process ends without it.
 /// Every step can run again, so ending in the middle of one loses nothing.
@@ -16,6 +18,9 @@ const CANCEL_GRACE: Duration = Duration::from_secs(5);
 /// How often a long-running action asks the engine whether it was cancelled
 /// (StackStorm does not stop the process of a cancelled execution).
 const CANCEL_POLL: Duration = Duration::from_secs(5);
+/// How long an engine that has sent a signal is waited for when it is asked whether that is a cancel: it also stops
+/// its actions at a timeout, and when it is stopped itself and no longer answers.
+const SIGNAL_ASK: Duration = Duration::from_secs(2);
 
 /// What an action is made of: arguments, an output and `run`.
 pub trait Action: clap::Args {
@@ -103,7 +108,7 @@ pub fn main<A: Action>() -> ExitCode {
             ExitCode::SUCCESS
         }
         Err(mut failure) => {
-            if wait::stopped() {
+            if wait::stopped().is_some() {
                 failure.kind = Kind::Cancelled;
             }
             finish(&failure)
@@ -111,14 +116,15 @@ pub fn main<A: Action>() -> ExitCode {
     }
 }
 
-/// Sets up the log on stderr, as much as `LAAS_LOG` asks for.
+/// Sets up the log on stderr, as much as `LAAS_LOG` asks for. An event is one line there, without anything that a
+/// workflow would take for an expression: results travel through workflows with their stderr.
 pub fn start_log() {
     let level = std::env::var(env_vars::LAAS_LOG)
         .ok()
         .and_then(|l| l.parse().ok());
     tracing_subscriber::fmt()
         .with_max_level(level.unwrap_or(tracing::Level::INFO))
-        .with_writer(std::io::stderr)
+        .with_writer(|| LogLine(io::stderr()))
         .with_target(false)
         .without_time()
         .with_ansi(false)
@@ -126,19 +132,49 @@ pub fn start_log() {
 }
 
 fn finish(failure: &Failure) -> ExitCode {
-    tracing::error!(peer = failure.peer, host = failure.host, "{failure}");
+    tracing::error!(
+        peer = failure.peer,
+        host = failure.host,
+        hint = failure.hint,
+        "{}",
+        failure.error
+    );
     print_document(failure);
     ExitCode::from(failure.kind as u8)
 }
 
+/// Gets an event with each write.
+struct LogLine<W>(W);
+
+impl<W: Write> Write for LogLine<W> {
+    fn write(&mut self, event: &[u8]) -> io::Result<usize> {
+        let text = String::from_utf8_lossy(event);
+        let mut line = String::with_capacity(text.len());
+        for c in text.trim_end_matches('\n').chars() {
+            if c.is_control() {
+                line.extend(c.escape_default());
+            } else {
+                line.push(c);
+            }
+        }
+        let mut line = defused_text(line);
+        line.push('\n');
+        self.0.write_all(line.as_bytes())?;
+        Ok(event.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
+
 fn print_document(document: &impl Serialize) {
-    use std::io::Write;
     let text = serde_json::to_value(document).map_or_else(
         |e| serde_json::json!({"error": format!("can't print the result: {e}")}).to_string(),
         |document| defused(document).to_string(),
     );
     // Nobody is left to tell when stdout is gone.
-    let _ = writeln!(std::io::stdout(), "{text}");
+    let _ = writeln!(io::stdout(), "{text}");
 }
 
 /// The document without anything that a workflow would take for an expression. StackStorm and Orquesta evaluate
@@ -168,34 +204,57 @@ fn defused_text(mut text: String) -> String {
 
 fn watch_for_cancel() {
     use signal_hook::consts::{SIGINT, SIGTERM};
+    let execution = Context::default().execution();
     match signal_hook::iterator::Signals::new([SIGTERM, SIGINT]) {
         Ok(mut signals) => {
+            let execution = execution.clone();
             std::thread::spawn(move || {
                 if signals.forever().next().is_some() {
-                    wait::stop();
-                    std::thread::sleep(CANCEL_GRACE);
-                    print_document(&Failure::new(Kind::Cancelled, "cancelled"));
-                    std::process::exit(Kind::Cancelled as i32);
+                    let noticed = Instant::now();
+                    // A person who presses Ctrl-C means it.
+                    let is_cancelled = execution.is_none_or(is_cancelled_now);
+                    let why = if is_cancelled {
+                        Stop::Cancelled
+                    } else {
+                        Stop::Signal
+                    };
+                    end(why, noticed);
                 }
             });
         }
         Err(error) => tracing::warn!(%error, "a cancel will not be noticed"),
     }
-    let Ok(execution) = std::env::var(env_vars::ST2_ACTION_EXECUTION_ID) else {
+    let Some(execution) = execution else {
         return;
     };
     std::thread::spawn(move || {
         loop {
             std::thread::sleep(CANCEL_POLL);
-            let status = Datastore::from_env().and_then(|d| d.execution_status(&execution));
-            if matches!(status.ok().flatten().as_deref(), Some("canceling" | "canceled")) {
-                wait::stop();
-                std::thread::sleep(CANCEL_GRACE);
-                print_document(&Failure::new(Kind::Cancelled, "cancelled"));
-                std::process::exit(Kind::Cancelled as i32);
+            if is_cancelled(&execution) {
+                end(Stop::Cancelled, Instant::now());
             }
         }
     });
+}
+
+/// Ends every wait, and the process if that is not enough.
+fn end(why: Stop, noticed: Instant) -> ! {
+    wait::stop(why);
+    std::thread::sleep(CANCEL_GRACE.saturating_sub(noticed.elapsed()));
+    print_document(&Failure::new(Kind::Cancelled, why.to_string()));
+    std::process::exit(Kind::Cancelled as i32)
+}
+
+fn is_cancelled(execution: &str) -> bool {
+    let status = Datastore::from_env().and_then(|d| d.execution_status(execution));
+    matches!(status.ok().flatten().as_deref(), Some("canceling" | "canceled"))
+}
+
+/// As [`is_cancelled`], and false if the engine is gone itself.
+fn is_cancelled_now(execution: String) -> bool {
+    let (tell, told) = std::sync::mpsc::channel();
+    std::thread::spawn(move || tell.send(is_cancelled(&execution)));
+    told.recv_timeout(SIGNAL_ASK).unwrap_or(false)
 }
 
 #[cfg(test)]
@@ -215,5 +274,37 @@ mod tests {
         }
         let plain = json!({"a": {"b": ["c", 1]}});
         assert_eq!(defused(plain.clone()), plain);
+    }
+
+    #[test]
+    fn no_event_is_an_expression_or_a_second_line() {
+        let log = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+        struct Shared(std::sync::Arc<std::sync::Mutex<Vec<u8>>>);
+        impl Write for Shared {
+            fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+                self.0.lock().unwrap().write(bytes)
+            }
+
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        let writer = log.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .with_writer(move || LogLine(Shared(writer.clone())))
+            .with_ansi(false)
+            .finish();
+        tracing::subscriber::with_default(subscriber, || {
+            let said = "{{ st2kv.system.token }} {% raw %} {#\n{\"error\": \"forged\"}\r\u{1b}[2J\u{85}ä";
+            tracing::error!(host = said, "{said} <% ctx() %>");
+            tracing::error!("second");
+        });
+        let log = String::from_utf8(log.lock().unwrap().clone()).unwrap();
+        assert_eq!(log.lines().count(), 2, "{log:?}");
+        assert!(log.contains('ä') && log.ends_with("second\n"), "{log:?}");
+        for mark in ["{{", "{%", "{#", "<%"] {
+            assert!(!log.contains(mark), "{log:?}");
+        }
+        assert!(!log.contains(|c: char| c.is_control() && c != '\n'), "{log:?}");
     }
 }

@@ -1,18 +1,33 @@
-//! Deadlines, and waits that end when the execution is cancelled.
+//! Deadlines, and waits that end when the process is to.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
-static STOP: AtomicBool = AtomicBool::new(false);
+static STOP: AtomicU8 = AtomicU8::new(0);
 
-/// Asks every wait of this process to end; called on SIGTERM and when the engine reports a cancelled execution.
-pub fn stop() {
-    STOP.store(true, Ordering::SeqCst);
+/// Why this process is to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Stop {
+    /// The process has to go; what it waits for is still wanted, and the next run goes on with it.
+    #[error("stopped by a signal")]
+    Signal = 1,
+    /// Nobody wants the work any more.
+    #[error("cancelled")]
+    Cancelled = 2,
 }
 
-/// Whether the execution has been cancelled.
-pub fn stopped() -> bool {
-    STOP.load(Ordering::SeqCst)
+/// Asks every wait of this process to end. A cancel after a signal still counts.
+pub fn stop(why: Stop) {
+    STOP.fetch_max(why as u8, Ordering::SeqCst);
+}
+
+/// Why this process is to end, if it is.
+pub fn stopped() -> Option<Stop> {
+    match STOP.load(Ordering::SeqCst) {
+        0 => None,
+        1 => Some(Stop::Signal),
+        _ => Some(Stop::Cancelled),
+    }
 }
 
 /// Why a wait ended without what it waited for.
@@ -20,6 +35,7 @@ pub fn stopped() -> bool {
 pub enum Ended {
     #[error("the deadline has passed")]
     Deadline,
+    /// By a [`Stop`] of either kind.
     #[error("cancelled")]
     Cancelled,
 }
@@ -48,9 +64,9 @@ impl Deadline {
     }
 
     /// # Errors
-    /// The deadline has passed, or the execution is cancelled.
+    /// The deadline has passed, or this process is to end.
     pub fn check(&self) -> Result<(), Ended> {
-        if stopped() {
+        if stopped().is_some() {
             Err(Ended::Cancelled)
         } else if self.left().is_zero() {
             Err(Ended::Deadline)

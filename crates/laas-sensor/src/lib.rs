@@ -10,7 +10,7 @@ use laas_core::config::Config;
 use laas_core::datastore::{Datastore, DatastoreError};
 use laas_core::engine::{Engine, EngineError};
 use laas_core::failure::Context as _;
-use laas_core::wait::{self, Deadline, Ended};
+use laas_core::wait::{self, Deadline, Ended, Stop};
 use laas_core::{Failure, action, config, failure};
 use laas_dashboard::{Dashboard, DashboardError, List};
 use schedule::{Schedule, unfinished};
@@ -185,7 +185,7 @@ fn stop_on_signal() {
         Ok(mut signals) => {
             std::thread::spawn(move || {
                 if signals.forever().next().is_some() {
-                    wait::stop();
+                    wait::stop(Stop::Signal);
                     std::thread::sleep(STOP_GRACE);
                     std::process::exit(0);
                 }

@@ -2,7 +2,7 @@
 
 use super::Deploy;
 use laas_core::failure::chain;
-use laas_core::wait::{Deadline, Ended};
+use laas_core::wait::{self, Deadline, Ended};
 use laas_core::{Failure, HostName, Kind};
 use laas_fog::{FogError, Id, State, Task};
 use std::io::{IsTerminal, Write};
@@ -91,8 +91,7 @@ fn watch(deploy: &Deploy, id: Id) -> Result<(), Stop> {
         match (ended, silent) {
             (Ok(()), still) => silent = still,
             (Err(Ended::Cancelled), _) => {
-                let error = format!("the deploy of `{}` was cancelled", deploy.name);
-                return Err(Stop::cancelling(Failure::new(Kind::Cancelled, error)));
+                return Err(interrupted(deploy));
             }
             // The next run finds the task again by its name.
             (Err(Ended::Deadline), Some((_, failure))) => return Err(Stop::leaving(failure)),
@@ -140,6 +139,19 @@ fn verdict(deploy: &Deploy, id: Id, task: Option<Task>) -> Result<(), Failure> {
         deploy.image
     );
     Err(Failure::refused(error).hint(hint))
+}
+
+fn interrupted(deploy: &Deploy) -> Stop {
+    let name = deploy.name;
+    if wait::stopped() == Some(wait::Stop::Cancelled) {
+        let error = format!("the deploy of `{name}` was cancelled");
+        return Stop::cancelling(Failure::new(Kind::Cancelled, error));
+    }
+    // The host may be writing its disk, and nobody would power-cycle it for another deploy.
+    let error = format!("the wait for the deploy of `{name}` was stopped by a signal; the deploy goes on");
+    Stop::leaving(
+        Failure::new(Kind::Cancelled, error).hint("run again with the same `request` to wait for its end"),
+    )
 }
 
 fn stuck(deploy: &Deploy, id: Id, last: Option<&Task>, how: &str, seconds: u64) -> Stop {

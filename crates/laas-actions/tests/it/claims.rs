@@ -18,13 +18,14 @@ use tokio::runtime::Runtime;
 
 /// As much of the engine as a plan asks: keys, and executions whose step `a1` is one of the workflow `a`.
 #[derive(Clone, Default)]
-struct Engine {
-    keys: Arc<Mutex<HashMap<String, String>>>,
+pub struct Engine {
+    pub keys: Arc<Mutex<HashMap<String, String>>>,
     live: Arc<Mutex<Vec<&'static str>>>,
+    pub canceling: Arc<Mutex<Vec<&'static str>>>,
 }
 
 impl Engine {
-    fn router(&self) -> Router {
+    pub fn router(&self) -> Router {
         Router::new()
             .route("/v1/keys/{key}", get(read_key).put(write_key))
             .route("/v1/executions/{id}", get(execution))
@@ -54,8 +55,12 @@ async fn write_key(
 }
 
 async fn execution(State(engine): State<Engine>, Path(id): Path<String>) -> Response {
-    let live = engine.live.lock().unwrap().contains(&id.as_str());
-    let status = if live { "running" } else { "failed" };
+    let is_in = |list: &Mutex<Vec<&'static str>>| list.lock().unwrap().contains(&id.as_str());
+    let status = match (is_in(&engine.live), is_in(&engine.canceling)) {
+        (_, true) => "canceling",
+        (true, false) => "running",
+        (false, false) => "failed",
+    };
     let parent = id.strip_suffix(char::is_numeric);
     Json(json!({"id": id, "status": status, "parent": parent})).into_response()
 }

@@ -1,3 +1,4 @@
+use crate::claims::Engine;
 use crate::pack::{Ended, Pack, Running, wait_for};
 use laas_lab::cabling::{Order, PxeServer};
 use laas_lab::faults::{Fault, Faults, Kind, Peer};
@@ -43,7 +44,7 @@ impl Lab {
                 "api_key": fog.shown_api_token(),
                 "user_key": fog.shown_user_token(),
             },
-            "timing": {"image": 100, "stall": 100, "call": 5, "poll_ms": 5},
+            "timing": {"image": 100, "stall": 100, "call": 5, "poll_ms": 10},
         });
         Self {
             pack: pack(config),
@@ -357,6 +358,49 @@ fn a_cancelled_execution_cancels_its_task() {
 }
 
 #[test]
+fn under_an_engine_only_a_cancel_cancels_the_task() {
+    for (canceling, signal, state) in [
+        // The engine is stopped, or has lost its patience.
+        (false, true, QUEUED),
+        // As the embedded engine cancels.
+        (true, true, CANCELLED),
+        // As StackStorm does.
+        (true, false, CANCELLED),
+    ] {
+        let mut lab = Lab::new();
+        let engine = Engine::default();
+        let keys = lab.pack.keys().into_iter();
+        engine
+            .keys
+            .lock()
+            .unwrap()
+            .extend(keys.map(|(k, v)| (k, v.to_string())));
+        let server = Server::start(Ipv4Addr::LOCALHOST, Peer::Bot, engine.router(), Faults::default());
+        let server = lab._runtime.block_on(server).unwrap();
+        lab.pack.env = vec![
+            ("LAAS_DATASTORE", String::new()),
+            ("ST2_ACTION_API_URL", format!("{}/v1", server.url())),
+            ("ST2_ACTION_AUTH_TOKEN", "token".to_owned()),
+            ("ST2_ACTION_EXECUTION_ID", "a1".to_owned()),
+        ];
+        let running = lab.start_request();
+        lab.wait_for_polling();
+        if canceling {
+            engine.canceling.lock().unwrap().push("a1");
+        }
+        if signal {
+            running.interrupt();
+        }
+        let failure = running.end().failed(4);
+        assert_eq!(lab.task(1).state, state, "{failure}");
+        // Whoever runs it again waits for the same deploy, unless that is gone.
+        engine.canceling.lock().unwrap().clear();
+        let again = lab.run_request(&["--start_only"]).done();
+        assert_eq!(again["fog_task"] == 1, state == QUEUED, "{again}");
+    }
+}
+
+#[test]
 fn trouble_while_polling_is_neither_success_nor_failure() {
     for kind in [
         Kind::Http500,
@@ -501,7 +545,7 @@ fn only_fogs_state_4_is_success() {
     ] {
         let pack = pack(json!({
             "fog": {"address": ending_fog(last), "api_key": "x", "user_key": "y"},
-            "timing": {"poll_ms": 5},
+            "timing": {"poll_ms": 10},
         }));
         let args = ["--host=pod1", "--image=17", "--request=r"];
         let ended = pack.run(env!("CARGO_BIN_EXE_fog_image"), &args);

@@ -7,6 +7,8 @@ use tempfile::TempDir;
 pub struct Pack {
     dir: TempDir,
     pub config: Value,
+    /// What else the actions find in their environment.
+    pub env: Vec<(&'static str, String)>,
 }
 
 /// An action at work; killed when dropped.
@@ -26,7 +28,8 @@ impl Pack {
     /// `keys` are stored as their JSON text, as `hosts.json` has them.
     pub fn new(config: Value, keys: &[(&str, Value)]) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let pack = Self { dir, config };
+        let env = Vec::new();
+        let pack = Self { dir, config, env };
         for (key, value) in keys {
             pack.set_key(key, value);
         }
@@ -73,6 +76,7 @@ impl Pack {
             .env("LAAS_CONFIG", self.config.to_string())
             .env("LAAS_DATASTORE", self.datastore())
             .env("LAAS_LOCK_DIR", self.dir.path().join("locks"))
+            .envs(self.env.iter().cloned())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -119,7 +123,7 @@ impl Running {
         drop(self);
     }
 
-    /// As a person at a shell does with Ctrl-C.
+    /// As a person at a shell does with Ctrl-C, and an engine that wants it to end.
     pub fn interrupt(&self) {
         let pid = self.0.id().to_string();
         assert!(
