@@ -12,6 +12,15 @@ use std::time::Duration;
 /// Where StackStorm keeps the pack's configuration.
 const ST2_CONFIG: &str = "/opt/stackstorm/configs/laas.yaml";
 
+/// The most that `timing` may say, in seconds. With any more an action's own deadline could lie behind the `timeout` of
+/// its YAML, and the engine would stop it at work instead of hearing what it waited for.
+pub const MOST_IMAGE: u64 = 7200;
+pub const MOST_BOOT: u64 = 1800;
+pub const MOST_POWER: u64 = 300;
+pub const MOST_CALL: u64 = 60;
+/// A peer that is asked without a pause does nothing else.
+const LEAST_POLL_MS: u64 = 10;
+
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct Config {
@@ -213,8 +222,14 @@ impl Config {
     /// From `LAAS_CONFIG`, else from the file that `LAAS_CONFIG_FILE` names, else from StackStorm's place.
     ///
     /// # Errors
-    /// None of them can be read, or what is there does not fit the schema.
+    /// None of them can be read, or what is there does not fit the schema or is out of bounds.
     pub fn load() -> Result<Self, Failure> {
+        let config = Self::read()?;
+        config.check()?;
+        Ok(config)
+    }
+
+    fn read() -> Result<Self, Failure> {
         let hint = "see `config.schema.yaml` and `laas.yaml.example` of the pack";
         if let Some(text) = std::env::var_os(env_vars::LAAS_CONFIG) {
             let text = text.to_string_lossy();
@@ -240,6 +255,33 @@ impl Config {
                 .map_or(String::new(), |l| format!(" at line {}", l.line()));
             Failure::input(format!("`{}` does not fit the schema{place}", path.display())).hint(hint)
         })
+    }
+
+    fn check(&self) -> Result<(), Failure> {
+        let timing = &self.timing;
+        for (key, value, most) in [
+            ("image", timing.image, MOST_IMAGE),
+            ("boot", timing.boot, MOST_BOOT),
+            ("power", timing.power, MOST_POWER),
+            ("call", timing.call, MOST_CALL),
+        ] {
+            if value > most {
+                return Err(out_of_bounds(&format!("timing.{key}"), value, "at most", most)
+                    .hint("an engine stops an action that takes longer than the `timeout` of its YAML"));
+            }
+        }
+        let looks = self.dashboard.as_ref().map(|d| d.poll_ms);
+        for (key, poll) in [("timing", Some(timing.poll_ms)), ("dashboard", looks)] {
+            if let Some(poll) = poll.filter(|poll| *poll < LEAST_POLL_MS) {
+                return Err(out_of_bounds(
+                    &format!("{key}.poll_ms"),
+                    poll,
+                    "at least",
+                    LEAST_POLL_MS,
+                ));
+            }
+        }
+        Ok(())
     }
 
     /// # Errors
@@ -276,6 +318,12 @@ fn section<'a, T>(section: Option<&'a T>, name: &str) -> Result<&'a T, Failure> 
         Failure::input(format!("`{name}` is missing from the pack's configuration"))
             .hint("see `config.schema.yaml` and `laas.yaml.example` of the pack")
     })
+}
+
+fn out_of_bounds(key: &str, value: u64, bound: &str, limit: u64) -> Failure {
+    Failure::input(format!(
+        "`{key}` of the pack's configuration is {value} and may be {bound} {limit}"
+    ))
 }
 
 fn present(name: &str, secret: &Secret) -> Result<(), Failure> {
@@ -328,6 +376,45 @@ bot: {address: "https://bot.example.org", endpoints: {failure: notify}}
             "{empty}"
         );
         assert!(config.vpn().unwrap_err().error.contains("`vpn`"));
+    }
+
+    #[test]
+    fn what_is_out_of_bounds_is_named_and_the_schema_says_so() {
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../config.schema.yaml");
+        let schema: serde_yaml::Value =
+            serde_yaml::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+        for (section, key, limit, beyond, words) in [
+            ("timing", "image", MOST_IMAGE, MOST_IMAGE + 1, "at most 7200"),
+            ("timing", "boot", MOST_BOOT, MOST_BOOT + 1, "at most 1800"),
+            ("timing", "power", MOST_POWER, MOST_POWER + 1, "at most 300"),
+            ("timing", "call", MOST_CALL, u64::MAX, "at most 60"),
+            ("timing", "poll_ms", LEAST_POLL_MS, 0, "at least 10"),
+            (
+                "dashboard",
+                "poll_ms",
+                LEAST_POLL_MS,
+                LEAST_POLL_MS - 1,
+                "at least 10",
+            ),
+        ] {
+            let with = |value: u64| -> Config {
+                let mut config: serde_yaml::Value = serde_yaml::from_str(OLD).unwrap();
+                config[section][key] = value.into();
+                serde_yaml::from_value(config).unwrap()
+            };
+            let refused = with(beyond).check().unwrap_err();
+            assert_eq!(refused.kind, crate::Kind::Input);
+            assert!(
+                refused.error.contains(&format!("`{section}.{key}`")) && refused.error.contains(words),
+                "{refused}"
+            );
+            assert!(with(limit).check().is_ok(), "{section}.{key}");
+            let described = schema[section]["properties"][key]["description"]
+                .as_str()
+                .unwrap();
+            assert!(described.contains(words), "{section}.{key}: {described}");
+        }
+        assert!(Config::default().check().is_ok());
     }
 
     #[test]

@@ -12,4 +12,5 @@ mod pack;
 #[path = "../../../laas-bmc/tests/it/sim.rs"]
 mod sim;
 mod switch_vlan;
+mod timeouts;
 mod vpn_user;

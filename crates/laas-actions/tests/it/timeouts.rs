@@ -1,0 +1,57 @@
+//! No engine stops an action that keeps to its own deadlines.
+
+use laas_core::config::{MOST_BOOT, MOST_CALL, MOST_IMAGE, MOST_POWER};
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// How long each action can take when the configuration allows as much as it may: the waits that it makes one after the
+/// other, and as many exchanges as it has with peers that answer at the last moment.
+const LONGEST: [(&str, u64); 14] = [
+    // The lock, the answers to look at, the account, two lists, two logins and the dashboard.
+    ("bmc_user", MOST_POWER + 20 * MOST_CALL),
+    // Twice as many hosts as go side by side.
+    ("copy_keys", 2 * 10 * MOST_CALL),
+    ("fog_image", MOST_IMAGE + 10 * MOST_CALL),
+    ("host_network", 12 * MOST_CALL),
+    ("ipmi_boot_device", MOST_POWER + 10 * MOST_CALL),
+    // The lock, a soft off that is waited for in vain, and a hard one; each press may be tried twice.
+    ("ipmi_power", 3 * MOST_POWER + 9 * MOST_CALL),
+    // Ten times as many hosts as go side by side.
+    ("note_systems", 10 * MOST_CALL),
+    ("plan_job", 10 * MOST_CALL),
+    ("report_failure", 12 * MOST_CALL),
+    ("set_hostname", 10 * MOST_CALL),
+    // The lock and four slow calls of each write and save; every read may wait for a free session.
+    ("switch_vlan", 40 * MOST_CALL),
+    ("task_status", 10 * MOST_CALL),
+    ("vpn_user", 20 * MOST_CALL),
+    ("wait_for_host", MOST_BOOT + 10 * MOST_CALL),
+];
+
+#[test]
+fn every_timeout_lies_above_the_deadlines_of_its_action() {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../actions");
+    let mut timeouts = BTreeMap::new();
+    for entry in std::fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_none_or(|e| e != "yaml") {
+            continue;
+        }
+        let text = std::fs::read_to_string(&path).unwrap();
+        let action: serde_yaml::Value = serde_yaml::from_str(&text).unwrap();
+        if action["runner_type"] != "orquesta" {
+            let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
+            let timeout = action["parameters"]["timeout"]["default"].as_u64().unwrap();
+            timeouts.insert(name, timeout);
+        }
+    }
+    let names: Vec<_> = timeouts.keys().map(String::as_str).collect();
+    assert_eq!(names, LONGEST.map(|(name, _)| name));
+    for (name, longest) in LONGEST {
+        assert!(
+            timeouts[name] >= longest,
+            "{name}: {} < {longest}",
+            timeouts[name]
+        );
+    }
+}
