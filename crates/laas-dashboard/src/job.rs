@@ -10,6 +10,15 @@ use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::fmt::Display;
 
+/// The longest key of a user, in bytes. Keys travel in an action's arguments, of which Linux takes 128 KiB each
+/// (`MAX_ARG_STRLEN`); RSA with 16384 bits needs 3 KB.
+const LONGEST_KEY: usize = 16 << 10;
+/// The most hosts of a user, and VLANs of a host on all of its interfaces together: they travel in one variable of
+/// the environment, to which the same limit applies.
+const MOST: usize = 400;
+/// What is quoted of a text that nothing else limits, in characters.
+const LONGEST_QUOTE: usize = 100;
+
 /// A booking's job with those of its tasks that are in the list it was read from.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Job {
@@ -151,9 +160,7 @@ fn read_work(kind: &str, delta: &Value) -> Result<Work, String> {
         "snapshot" => Ok(Work::Snapshot {
             host: name(map, "host")?,
         }),
-        other => Ok(Work::Unknown {
-            kind: other.to_owned(),
-        }),
+        other => Ok(Work::Unknown { kind: quote(other) }),
     }
 }
 
@@ -200,6 +207,10 @@ fn read_network(map: &Map<String, Value>) -> Result<Work, String> {
         if interfaces.insert(mac.clone(), vlans).is_some() {
             return Err(format!("`{mac}` stands there twice"));
         }
+        let total: usize = interfaces.values().map(|vlans| vlans.len().max(1)).sum();
+        if total > MOST {
+            return Err(format!("it asks for more than {MOST} VLANs on one host"));
+        }
     }
     Ok(Work::Network { host, interfaces })
 }
@@ -227,8 +238,18 @@ fn read_access(map: &Map<String, Value>) -> Result<Work, String> {
             if key.trim().is_empty() {
                 return Err("the key is empty".to_owned());
             }
+            if key.trim().len() > LONGEST_KEY {
+                return Err(format!(
+                    "the key is longer than {} KiB, so it is no SSH public key",
+                    LONGEST_KEY >> 10
+                ));
+            }
             let hosts = context.get("hosts").and_then(Value::as_array);
-            let hosts = hosts.ok_or("`hosts` is no list")?.iter().map(|host| {
+            let hosts = hosts.ok_or("`hosts` is no list")?;
+            if hosts.len() > MOST {
+                return Err(format!("it names more than {MOST} hosts"));
+            }
+            let hosts = hosts.iter().map(|host| {
                 let host = host.as_str().ok_or("a host is no text")?;
                 host.parse().map_err(text)
             });
@@ -240,16 +261,13 @@ fn read_access(map: &Map<String, Value>) -> Result<Work, String> {
             })
         }
         other => Ok(Work::Unknown {
-            kind: format!("access {}", other.unwrap_or("without a type")),
+            kind: format!("access {}", quote(other.unwrap_or("without a type"))),
         }),
     }
 }
 
 fn read_software(map: &Map<String, Value>) -> Work {
-    let fact = |name| {
-        let text = map.get("opnfv")?.get(name)?.as_str()?;
-        Some(text.to_owned())
-    };
+    let fact = |name| Some(quote(map.get("opnfv")?.get(name)?.as_str()?));
     Work::Software {
         installer: fact("installer"),
         scenario: fact("scenario"),
@@ -278,6 +296,10 @@ fn flag(value: Option<&Value>) -> Option<bool> {
         Value::String(text) if text.eq_ignore_ascii_case("false") => Some(false),
         _ => None,
     }
+}
+
+fn quote(text: &str) -> String {
+    text.chars().take(LONGEST_QUOTE).collect()
 }
 
 fn text(error: impl Display) -> String {

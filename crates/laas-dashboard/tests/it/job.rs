@@ -100,6 +100,65 @@ fn what_cannot_be_done_is_kept_with_its_reason() {
 }
 
 #[test]
+fn nothing_is_too_long_to_travel() {
+    let ssh = |key: String, hosts: usize| {
+        let hosts: Vec<_> = (0..hosts).map(|n| format!("pod{n}")).collect();
+        let context = json!({"key": key, "hosts": hosts});
+        work(
+            "access",
+            json!({"access_type": "ssh", "user": 3, "context": context}),
+        )
+    };
+    let key = |bytes: usize| format!("ssh-rsa {}", "A".repeat(bytes - 8));
+    let vlans = |count: usize| {
+        let vlans = vec![json!({"vlan_id": 11, "tagged": true}); count];
+        work(
+            "network",
+            json!({"pod1": {"02:00:00:00:01:01": vlans, "02:00:00:00:01:02": []}}),
+        )
+    };
+    let ports = |count: u32| {
+        let ports: serde_json::Map<_, _> = (0..count)
+            .map(|n| (format!("02:00:00:00:{:02x}:{:02x}", n >> 8, n & 255), json!([])))
+            .collect();
+        work("network", json!({"pod1": ports}))
+    };
+    for fits in [ssh(key(16 << 10), 400), vlans(399), ports(400)] {
+        assert!(
+            matches!(fits, Work::Key { .. } | Work::Network { .. }),
+            "{fits:?}"
+        );
+    }
+    for (too_long, said) in [
+        (ssh(key((16 << 10) + 1), 1), "16 KiB"),
+        (ssh(key(100), 401), "hosts"),
+        (vlans(400), "VLANs"),
+        (ports(401), "VLANs"),
+    ] {
+        match too_long {
+            Work::Malformed { why, .. } => assert!(why.contains(said), "{why}"),
+            other => panic!("{said}: {other:?}"),
+        }
+    }
+    let long = "ä".repeat(1 << 20);
+    for short in [
+        work(&long, json!({})),
+        work("access", json!({"access_type": long})),
+        work(
+            "software",
+            json!({"opnfv": {"installer": long, "scenario": long}}),
+        ),
+        work("hardware", json!({"id": long, "power": "on"})),
+    ] {
+        assert!(
+            format!("{short:?}").len() < 1000,
+            "{}",
+            format!("{short:?}").len()
+        );
+    }
+}
+
+#[test]
 fn a_bad_job_does_not_hide_the_others() {
     let good =
         json!({"id": 7, "payload": {"access": {ID: {"access_type": "vpn", "user": 3, "revoke": false}}}});
