@@ -2,6 +2,8 @@
 
 mod steps;
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -33,6 +35,17 @@ pub struct Args {
     keep: bool,
 }
 
+/// Everything that was started, and how the booking ended.
+struct Scene {
+    // Ends before the peers that its actions talk to.
+    stack: Stack,
+    lab: Lab,
+    tenants: [Tenant; 2],
+    directory: TempDir,
+    unfinished: usize,
+    failed: usize,
+}
+
 /// Runs the demo; an error is a demo that failed.
 ///
 /// # Errors
@@ -40,14 +53,30 @@ pub struct Args {
 pub async fn run(args: Args) -> anyhow::Result<()> {
     let mut terminated = signal(SignalKind::terminate())?;
     let mut interrupted = signal(SignalKind::interrupt())?;
-    tokio::select! {
-        done = play(args) => done,
+    let mut scene = tokio::select! {
+        scene = play(&args) => scene?,
         _ = terminated.recv() => bail!("stopped"),
         _ = interrupted.recv() => bail!("stopped"),
+    };
+    if args.keep {
+        scene.explain()?;
+        tokio::select! {
+            _ = terminated.recv() => {}
+            _ = interrupted.recv() => {}
+        }
     }
+    scene.stack.stop_engine().await?;
+    scene.lab.shutdown();
+    ensure!(
+        scene.unfinished == 0,
+        "{} tasks did not end with 200",
+        scene.unfinished
+    );
+    ensure!(scene.failed == 0, "{} checks failed", scene.failed);
+    Ok(())
 }
 
-async fn play(args: Args) -> anyhow::Result<()> {
+async fn play(args: &Args) -> anyhow::Result<Scene> {
     let directory = tempfile::Builder::new().prefix("laas-demo-").tempdir()?;
     let started = Instant::now();
     println!("Starting a lab of two hosts and the engine");
@@ -58,7 +87,7 @@ async fn play(args: Args) -> anyhow::Result<()> {
         state_dir,
     })
     .await?;
-    let mut stack = Stack::start(StackOptions {
+    let stack = Stack::start(StackOptions {
         pack: args.pack.canonicalize().context("no such pack")?,
         engine: beside_us("laas-engine")?,
         state: directory.path().join("stack"),
@@ -98,16 +127,14 @@ async fn play(args: Args) -> anyhow::Result<()> {
     if args.json {
         println!("{}", summary(&job, &checks, seconds, executions));
     }
-    if args.keep {
-        stay(&lab, &stack, &tenants, directory).await?;
-    }
-    stack.stop_engine().await?;
-    lab.shutdown();
-    let unfinished = job.tasks.iter().filter(|t| t.status != 200).count();
-    ensure!(unfinished == 0, "{unfinished} tasks did not end with 200");
-    let failed = checks.iter().filter(|c| !c.ok).count();
-    ensure!(failed == 0, "{failed} checks failed");
-    Ok(())
+    Ok(Scene {
+        unfinished: job.tasks.iter().filter(|t| t.status != 200).count(),
+        failed: checks.iter().filter(|c| !c.ok).count(),
+        stack,
+        lab,
+        tenants,
+        directory,
+    })
 }
 
 /// Shows the steps as they happen, until every task of the job has ended and nothing runs any more.
@@ -176,55 +203,56 @@ fn summary(job: &JobState, checks: &[Check], seconds: f64, executions: usize) ->
     })
 }
 
-/// Says how to look around and waits for Ctrl-C.
-async fn stay(lab: &Lab, stack: &Stack, tenants: &[Tenant], directory: TempDir) -> anyhow::Result<()> {
-    println!("Everything stays up until Ctrl-C. To look around, in another terminal:\n");
-    for (name, value) in stack.environment() {
-        println!("  export {name}={value}");
-    }
-    println!(
-        "  st2 execution list        # pip install st2client\n  st2 run laas.ipmi_power host=pod1 command=status\n"
-    );
-    for (tenant, machine) in tenants.iter().zip(lab.machines()) {
-        if let Some(address) = machine.addresses().iter().find(|a| a.reachable) {
-            println!(
-                "  ssh -i {} -p {} -o UserKnownHostsFile=/dev/null opnfv@{}",
-                tenant.key.display(),
-                lab.access().ssh_port,
-                address.address
-            );
+impl Scene {
+    /// Says how to look around.
+    fn explain(&self) -> anyhow::Result<()> {
+        println!("Everything stays up until Ctrl-C. To look around, in another terminal:\n");
+        for (name, value) in self.stack.environment() {
+            println!("  export {name}={value}");
         }
+        println!(
+            "  st2 execution list        # pip install st2client\n  st2 run laas.ipmi_power host=pod1 command=status\n"
+        );
+        for (tenant, machine) in self.tenants.iter().zip(self.lab.machines()) {
+            if let Some(address) = machine.addresses().iter().find(|a| a.reachable) {
+                println!(
+                    "  ssh -i {} -p {} -o UserKnownHostsFile=/dev/null opnfv@{}",
+                    tenant.key.display(),
+                    self.lab.access().ssh_port,
+                    address.address
+                );
+            }
+        }
+        let access = self.lab.access();
+        println!(
+            "  IPMI_PASSWORD={} ipmitool -I lanplus -C 3 -E -H {} -p {} -U {} chassis status",
+            access
+                .bmc_passwords
+                .get("pod1")
+                .map(String::as_str)
+                .unwrap_or_default(),
+            crate::cabling::bmc_address(1),
+            access.bmc_port,
+            crate::inventory::BMC_USER
+        );
+        let password = self.directory.path().join("ldap_password");
+        std::fs::write(&password, "")?;
+        std::fs::set_permissions(&password, Permissions::from_mode(0o600))?;
+        std::fs::write(&password, &access.ldap_password)?;
+        println!(
+            "  LDAPTLS_CACERT={} ldapsearch -x -H {} -D {} -y {} -b ou=People,{}",
+            access.ca.display(),
+            access.ldaps,
+            crate::slapd::ADMIN,
+            password.display(),
+            crate::slapd::SUFFIX
+        );
+        println!(
+            "  less {}   # the engine's log; the lab's files are beside it",
+            self.stack.log().display()
+        );
+        Ok(())
     }
-    let access = lab.access();
-    println!(
-        "  IPMI_PASSWORD={} ipmitool -I lanplus -C 3 -E -H {} -p {} -U {} chassis status",
-        access
-            .bmc_passwords
-            .get("pod1")
-            .map(String::as_str)
-            .unwrap_or_default(),
-        crate::cabling::bmc_address(1),
-        access.bmc_port,
-        crate::inventory::BMC_USER
-    );
-    let password = directory.path().join("ldap_password");
-    std::fs::write(&password, &access.ldap_password)?;
-    println!(
-        "  LDAPTLS_CACERT={} ldapsearch -x -H {} -D {} -y {} -b ou=People,{}",
-        access.ca.display(),
-        access.ldaps,
-        crate::slapd::ADMIN,
-        password.display(),
-        crate::slapd::SUFFIX
-    );
-    println!(
-        "  less {}   # the engine's log; the lab's files are beside it",
-        stack.log().display()
-    );
-    // `run` ends us on a signal.
-    std::future::pending::<()>().await;
-    drop(directory);
-    Ok(())
 }
 
 /// An executable of the same build.
