@@ -122,6 +122,15 @@ impl Stand {
         (path, public)
     }
 
+    /// Behind the pack's back, on the management network.
+    fn as_root(&self, command: &str) {
+        let key = PathBuf::from(self.pack.config["ssh"]["key_file"].as_str().unwrap());
+        let address = std::net::Ipv4Addr::new(127, 99, 0, 1);
+        let ssh = self.lab.ssh(address, "root", &key, command);
+        let output = self.runtime.block_on(ssh).unwrap();
+        assert!(output.status.success(), "{output:?}");
+    }
+
     fn logs_in(&self, key: &std::path::Path) -> bool {
         let address = std::net::Ipv4Addr::new(127, 99, 0, 1);
         let output = self
@@ -198,6 +207,19 @@ fn a_host_is_set_up_and_nothing_changes_the_second_time() {
         "{written}"
     );
     assert_eq!(written["set_aside"], before["set_aside"]);
+    assert_eq!(stand.host_network(&[]).done()["changed"], false);
+    // Nothing is left to write and the host's own tool was never content, as after a run that died before it asked.
+    let broken = "/run/netplan/90-broken.yaml";
+    stand.as_root(&format!("mkdir -p /run/netplan && echo 'network: [' > {broken}"));
+    let file = stand.read("/etc/netplan/60-laas.yaml");
+    let refused = stand.host_network(&[]).failed(1);
+    assert!(
+        refused["error"].as_str().unwrap().contains("netplan generate"),
+        "{refused}"
+    );
+    assert_eq!(stand.read("/etc/netplan/60-laas.yaml"), file);
+    assert_eq!(stand.host_network(&["--dry_run"]).done()["changed"], false);
+    stand.as_root(&format!("rm {broken}"));
     assert_eq!(stand.host_network(&[]).done()["changed"], false);
     // The proof is the next boot: the host is on its VLANs, and nowhere else.
     let interfaces: Value = serde_json::from_str(NETWORKS).unwrap();

@@ -9,6 +9,8 @@ const OURS: &str = "/etc/netplan/60-laas.yaml";
 /// Appended to a file that netplan must not read any more (it reads `*.yaml` only).
 const ASIDE: &str = ".laas-aside";
 
+/// The judge is asked even when every file is as it should be: an earlier run may have died before it was, or in the
+/// middle of putting back what was there.
 pub fn apply(session: &Session, interfaces: &[Interface], dry_run: bool) -> Result<Change, NetworkError> {
     let file = render(interfaces);
     let present = session.read_file(OURS)?;
@@ -18,10 +20,12 @@ pub fn apply(session: &Session, interfaces: &[Interface], dry_run: bool) -> Resu
         change.written.push(file.path.clone());
     }
     change.set_aside.clone_from(&foreign);
-    if dry_run || change == Change::default() {
+    if dry_run {
         return Ok(change);
     }
-    session.write_file(&file.path, &file.content, "0600", "root:root")?;
+    if !change.written.is_empty() {
+        session.write_file(&file.path, &file.content, "0600", "root:root")?;
+    }
     for path in &foreign {
         session.run(&["mv", "-f", "--", path, &format!("{path}{ASIDE}")])?;
     }
@@ -39,7 +43,9 @@ pub fn apply(session: &Session, interfaces: &[Interface], dry_run: bool) -> Resu
             .lines()
             .find(|l| !l.trim().is_empty())
             .unwrap_or_default()
-            .to_owned();
+            .chars()
+            .take(200)
+            .collect();
         return Err(NetworkError::Refused {
             tool: "netplan generate",
             said,
