@@ -13,6 +13,9 @@ use serde::Serialize;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+/// A task's id, a digest and a number, and some air.
+const LONGEST_REQUEST: usize = 80;
+
 #[derive(clap::Args)]
 #[command(rename_all = "snake_case")]
 pub struct Args {
@@ -183,7 +186,7 @@ impl<'a> Deploy<'a> {
     fn look(&self, session: &Session) -> Result<Seen, laas_host::SshError> {
         match session.read_file(MARKER)? {
             Some(marker) if marker.trim() == self.request => Ok(Seen::New),
-            Some(marker) => Ok(Seen::Old(Some(marker.trim().to_owned()))),
+            Some(marker) => Ok(Seen::Old(Some(marker))),
             None if self.old.contains(&session.host_key.fingerprint()) => Ok(Seen::Old(None)),
             None => {
                 session.write_file(MARKER, &format!("{}\n", self.request), "0644", "root:root")?;
@@ -196,8 +199,8 @@ impl<'a> Deploy<'a> {
         let name = &self.host.name;
         let log = "FOG said the deploy is complete: look at the host's disk and FOG's log";
         let failure = match marker {
-            Some(old) => {
-                Failure::refused(format!("`{name}` still runs the system of the deploy `{old}`")).hint(log)
+            Some(marker) => {
+                Failure::refused(format!("`{name}` still runs the system of {}", deploy(&marker))).hint(log)
             }
             None => Failure::refused(format!(
                 "`{name}` still has the SSH host key {} that it had before the deploy",
@@ -208,5 +211,40 @@ impl<'a> Deploy<'a> {
             )),
         };
         failure.peer(hosts::PEER).host(name)
+    }
+}
+
+/// What to call the deploy of a marker. The old system's tenant can have written anything there.
+fn deploy(marker: &str) -> String {
+    let first = marker.lines().next().unwrap_or_default().trim();
+    let is_request = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | ':');
+    if first.is_empty() || first.len() > LONGEST_REQUEST || !first.chars().all(is_request) {
+        return format!("another deploy, whose marker `{MARKER}` is not the pack's");
+    }
+    format!("the deploy `{first}`")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_marker_is_foreign_text() {
+        let request = "aebe085c-2b8c-4dfc-a4fc-bb2fa5bb41da:0a1b2c3d4e5f6071:12";
+        for marker in [
+            format!("{request}\n"),
+            format!("{request}\r\n{{\"error\": \"forged\"}}"),
+        ] {
+            assert_eq!(deploy(&marker), format!("the deploy `{request}`"));
+        }
+        for marker in [
+            "",
+            "\n",
+            "{{ st2kv.system.token }}",
+            "a b",
+            &"x".repeat(LONGEST_REQUEST + 1),
+        ] {
+            assert!(deploy(marker).contains("is not the pack's"), "{marker}");
+        }
     }
 }
