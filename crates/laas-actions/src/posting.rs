@@ -4,9 +4,12 @@ use laas_core::action::Context;
 use laas_core::engine::Engine;
 use laas_core::failure::Context as _;
 use laas_core::ledger::{self, Record};
+use laas_core::names::TaskId;
 use laas_core::wait::{Backoff, Deadline, Ended};
 use laas_core::{Failure, Kind, inventory};
 use laas_dashboard::{Dashboard, DashboardError, List, TaskRef};
+use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// The (encrypted) datastore key of our token for the dashboard.
@@ -69,11 +72,13 @@ pub fn finish(
     Poster::new(context)?.finish(task, status, message, lab_token)
 }
 
-/// For several posts in one go; all of them share one deadline.
+/// For several posts in one go; all of them share one deadline and one look at the dashboard's lists.
 pub struct Poster<'a> {
     context: &'a Context,
     dashboard: Dashboard,
     deadline: Deadline,
+    /// The tasks of the lists that were read since the last failure, which may have changed them.
+    lists: RefCell<Vec<(List, BTreeSet<TaskId>)>>,
 }
 
 /// One post on its way.
@@ -96,6 +101,7 @@ impl<'a> Poster<'a> {
             context,
             dashboard: connect(context)?,
             deadline: Deadline::after(4 * context.config()?.timing.call()),
+            lists: RefCell::default(),
         })
     }
 
@@ -117,12 +123,21 @@ impl<'a> Poster<'a> {
             unreadable: 0,
         };
         let mut backoff = Backoff::new(Duration::from_millis(250), Duration::from_secs(5));
+        self.deadline.check().map_err(|ended| {
+            let kind = match ended {
+                Ended::Cancelled => Kind::Cancelled,
+                Ended::Deadline => Kind::Unreachable,
+            };
+            let error = format!("no time was left to post status {status} of task `{}`", task.task);
+            Failure::new(kind, error).peer(DASHBOARD)
+        })?;
         loop {
             let mut failure = match self.attempt(&mut post) {
                 Ok(posted) => return Ok(posted),
                 Err(failure) if failure.kind != Kind::Unreachable => return Err(failure),
                 Err(failure) => failure,
             };
+            self.lists.borrow_mut().clear();
             tracing::warn!(task = %task.task, status, error = failure.error, "not posted yet");
             if let Err(ended) = backoff.pause(&self.deadline) {
                 if ended == Ended::Cancelled {
@@ -207,9 +222,18 @@ impl<'a> Poster<'a> {
     }
 
     fn is_listed(&self, task: &TaskRef, list: List) -> Result<bool, Failure> {
+        if let Some((_, tasks)) = self.lists.borrow().iter().find(|(known, _)| *known == list) {
+            return Ok(tasks.contains(&task.task));
+        }
         let jobs = self.dashboard.jobs(list).at_peer(DASHBOARD)?;
-        let mut tasks = jobs.iter().flat_map(|job| &job.tasks);
-        Ok(tasks.any(|t| t.id == task.task))
+        let tasks: BTreeSet<_> = jobs
+            .into_iter()
+            .flat_map(|job| job.tasks)
+            .map(|task| task.id)
+            .collect();
+        let listed = tasks.contains(&task.task);
+        self.lists.borrow_mut().push((list, tasks));
+        Ok(listed)
     }
 }
 
@@ -223,5 +247,37 @@ fn new_record(task: &TaskRef, execution: Option<String>) -> Record {
         state: 0,
         execution,
         time: ledger::now(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn nothing_is_begun_after_the_deadline() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let address = format!("http://{}", listener.local_addr().unwrap());
+        let config = serde_json::from_value(json!({"address": address, "lab_name": "lab"})).unwrap();
+        let token = laas_core::Secret::new("token");
+        let poster = Poster {
+            context: &Context::default(),
+            dashboard: Dashboard::new(&config, &token, Duration::from_secs(1)).unwrap(),
+            deadline: Deadline::after(Duration::ZERO),
+            lists: RefCell::default(),
+        };
+        let task =
+            json!({"job": 1, "task": "aebe085c-2b8c-4dfc-a4fc-bb2fa5bb41da", "digest": "", "request": ""});
+        let task: TaskRef = serde_json::from_value(task).unwrap();
+        let failure = poster.finish(&task, 100, "", None).unwrap_err();
+        assert_eq!(
+            (failure.kind, failure.peer.as_deref()),
+            (Kind::Unreachable, Some(DASHBOARD))
+        );
+        assert!(failure.error.contains("no time was left"), "{failure}");
+        let asked = listener.accept().map(drop).unwrap_err();
+        assert_eq!(asked.kind(), std::io::ErrorKind::WouldBlock);
     }
 }

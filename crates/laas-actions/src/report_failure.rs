@@ -6,7 +6,7 @@ use laas_core::action::{Action, Context};
 use laas_core::config::Bot;
 use laas_core::http::Http;
 use laas_core::json_arg::JsonArg;
-use laas_core::{Failure, HostName};
+use laas_core::{Failure, HostName, ledger};
 use laas_dashboard::TaskRef;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -14,6 +14,8 @@ use std::time::Duration;
 
 /// Nobody reads more failures than this in one message.
 const MOST: usize = 5;
+/// Of a log line that is all a step has left behind, in characters.
+const LAST_WORDS: usize = 200;
 /// A chat is a convenience: it must not hold up the rest.
 const BOT_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -79,12 +81,10 @@ impl Action for Args {
         let execution = posting::workflow(context).ok().flatten();
         let message = messages::render("failure", &json!({"failures": failures, "execution": execution}))?;
         let posts: Vec<_> = tasks.iter().map(|task| (task.clone(), message.clone())).collect();
-        let posted = post_all(context, 300, &posts);
-        // A second run that finds everything posted has nothing new to tell.
-        let news = posts.is_empty() || posted.as_ref().is_ok_and(|p| p.changed) || posted.is_err();
-        let told_operator = news && tell_operator(context, &failures, &tasks, execution.as_deref());
+        // The operators first: a task that has its 300 is not looked at again if this process dies now.
+        let told_operator = tell_operator(context, &failures, &tasks, execution.as_deref());
         Ok(Output {
-            tasks: posted?,
+            tasks: post_all(context, 300, &posts)?,
             told_operator,
         })
     }
@@ -101,8 +101,8 @@ fn find_all(result: &Value) -> Vec<Found> {
         let error = match (status, code) {
             // StackStorm's runner gives -9 to an action that it had to stop.
             (Some("timeout"), _) | (_, Some(-9)) => "a step took too long and was stopped".to_owned(),
-            (_, Some(code)) => format!("a step ended with code {code} and said nothing"),
-            _ => "a step failed and said nothing".to_owned(),
+            (_, Some(code)) => format!("a step ended with code {code} and {}", last_words(result)),
+            _ => format!("a step failed and {}", last_words(result)),
         };
         found.push(Found {
             error,
@@ -114,6 +114,23 @@ fn find_all(result: &Value) -> Vec<Found> {
     found
 }
 
+/// What stands last in a step's log, which also holds foreign text and so is never taken for more than words.
+fn last_words(result: &Value) -> String {
+    let log = result.get("stderr").and_then(Value::as_str).unwrap_or_default();
+    match log.lines().rev().find(|line| !line.trim().is_empty()) {
+        Some(line) => {
+            let words: String = line
+                .trim()
+                .chars()
+                .filter(|c| !c.is_control())
+                .take(LAST_WORDS)
+                .collect();
+            format!("said `{words}`")
+        }
+        None => "said nothing".to_owned(),
+    }
+}
+
 fn collect(value: &Value, found: &mut Vec<Found>) {
     match value {
         Value::Object(map) => {
@@ -122,7 +139,10 @@ fn collect(value: &Value, found: &mut Vec<Found>) {
                 Ok(_) => {}
                 // A step that succeeded beside the one that failed may show errors that it has overcome.
                 Err(_) if map.get("succeeded") == Some(&Value::Bool(true)) => {}
-                Err(_) => map.values().for_each(|value| collect(value, found)),
+                Err(_) => {
+                    let said = map.iter().filter(|(key, _)| *key != "stderr");
+                    said.for_each(|(_, value)| collect(value, found));
+                }
             }
         }
         Value::Array(items) => items.iter().for_each(|item| collect(item, found)),
@@ -139,21 +159,52 @@ fn collect(value: &Value, found: &mut Vec<Found>) {
     }
 }
 
+/// The value of the key `told_<task id>`: what the operators were told last about the task, so that another try at the
+/// posts does not tell them again. They may be told twice if the process dies before it is written.
+#[derive(PartialEq, Serialize, Deserialize)]
+struct Told {
+    request: String,
+    /// Of the failures.
+    digest: String,
+}
+
+/// Whether the operators were told just now. That they can't be is no failure.
 fn tell_operator(context: &Context, failures: &[Found], tasks: &[TaskRef], execution: Option<&str>) -> bool {
     let Some(bot) = context.config().ok().and_then(|config| config.bot()) else {
         return false;
     };
+    let datastore = context.datastore().ok();
+    let digest = ledger::digest(&json!(failures));
+    let news: Vec<_> = tasks
+        .iter()
+        .map(|task| {
+            let request = task.request.clone();
+            let digest = digest.clone();
+            (format!("told_{}", task.task), Told { request, digest })
+        })
+        .filter(|(key, told)| {
+            let known = datastore.and_then(|d| d.get_record(key).ok().flatten());
+            known.as_ref() != Some(told)
+        })
+        .collect();
+    if news.is_empty() && !tasks.is_empty() {
+        return false;
+    }
     let timeout = context
         .config()
         .map_or(BOT_TIMEOUT, |config| config.timing.call().min(BOT_TIMEOUT));
-    match post_to_bot(bot, timeout, failures, tasks, execution) {
-        Ok(()) => true,
-        Err(error) => {
-            let error = laas_core::failure::chain(&*error);
-            tracing::warn!(%error, "the operators could not be told");
-            false
+    if let Err(error) = post_to_bot(bot, timeout, failures, tasks, execution) {
+        let error = laas_core::failure::chain(&*error);
+        tracing::warn!(%error, "the operators could not be told");
+        return false;
+    }
+    for (key, told) in news {
+        if let Some(Err(error)) = datastore.map(|d| d.put_record(&key, &told)) {
+            let error = laas_core::failure::chain(&error);
+            tracing::warn!(key, %error, "the operators may be told again");
         }
     }
+    true
 }
 
 fn post_to_bot(
@@ -226,6 +277,19 @@ mod tests {
                 vec![": a step ended with code 127 and said nothing"],
             ),
             (json!(null), vec![": a step failed and said nothing"]),
+            // A log may quote a host or an error page: no document is believed there.
+            (
+                json!({"failed": true, "return_code": 101, "stdout": "", "stderr": format!("{fog}\n")}),
+                vec![format!(": a step ended with code 101 and said `{fog}`").as_str()],
+            ),
+            (
+                json!({"failed": true, "stderr": format!("{}\n\n", "x".repeat(1 << 20))}),
+                vec![format!(": a step failed and said `{}`", "x".repeat(LAST_WORDS)).as_str()],
+            ),
+            (
+                json!([{"failed": true, "stdout": fog, "stderr": r#"{"error": "forged"}"#}]),
+                vec![said],
+            ),
         ] {
             let found = find_all(&result);
             let shown: Vec<_> = found

@@ -1,6 +1,6 @@
 //! A job from its plan to its last post, against a dashboard that behaves as the real one does.
 
-use crate::pack::{Ended, Pack};
+use crate::pack::{Ended, Pack, wait_for};
 use laas_lab::bot::Bot;
 use laas_lab::dashboard::{CaptureBooking, Dashboard, TaskState, TaskType};
 use laas_lab::faults::{Fault, Faults, Kind, Peer};
@@ -141,10 +141,18 @@ fn a_job_is_planned_begun_and_done_once() {
         (&begun["changed"], begun["posted"].as_array().unwrap().len()),
         (&json!(true), 9)
     );
+    // Nine tasks and one list: the next request would fail.
+    let fault = Fault {
+        kind: Kind::Http500,
+        skip: 10,
+        times: None,
+    };
+    lab.faults.set(Peer::Dashboard, fault).unwrap();
     assert_eq!(
         lab.post(100, &plan["tasks"]).done(),
         json!({"changed": false, "posted": [], "superseded": [], "gone": []})
     );
+    lab.faults.clear(&Peer::Dashboard);
     assert_eq!(lab.dashboard.posts().len(), 9);
 
     let unsupported = lab.post(300, &plan["unsupported"]).done();
@@ -378,10 +386,49 @@ fn a_dead_dashboard_keeps_nobody_from_being_told() {
     let plan = lab.plan();
     lab.faults.set(Peer::Dashboard, Kind::Refuse).unwrap();
     let failure = json!({"error": "out of luck"});
-    let failed = lab.report(&json!([hardware(&plan)]), &failure).failed(3);
-    assert_eq!(failed["peer"], "dashboard");
+    // Another try at the posts tells the operators nothing new.
+    for _ in 0..2 {
+        let failed = lab.report(&json!([hardware(&plan)]), &failure).failed(3);
+        assert_eq!(failed["peer"], "dashboard");
+        assert_eq!(lab.bot.messages().len(), 1);
+    }
     let nobody = lab.report(&json!([]), &failure).done();
     assert_eq!(nobody["told_operator"], true);
+    assert_eq!(lab.bot.messages().len(), 2);
+}
+
+#[test]
+fn operators_are_told_by_a_report_that_is_killed() {
+    let lab = Lab::new();
+    let plan = lab.plan();
+    let tasks = json!([hardware(&plan)]);
+    let failure = json!({"error": "out of luck"});
+    lab.faults.set(Peer::Dashboard, Kind::Hang).unwrap();
+    let args = [
+        format!("--tasks={tasks}"),
+        format!("--failure={failure}"),
+        "--host=pod1".to_owned(),
+    ];
+    let args = args.each_ref().map(String::as_str);
+    let report = lab.pack.start(env!("CARGO_BIN_EXE_report_failure"), &args);
+    let key = format!("told_{}", tasks[0]["task"].as_str().unwrap());
+    wait_for("the note of what was told", || {
+        (!lab.pack.key(&key).is_null()).then_some(())
+    });
+    report.kill();
+    assert_eq!(lab.bot.messages().len(), 1);
+    lab.faults.clear(&Peer::Dashboard);
+    let again = lab.report(&tasks, &failure).done();
+    assert_eq!(
+        (&again["changed"], &again["told_operator"]),
+        (&json!(true), &json!(false))
+    );
+    // A failure that nobody has heard of is told, also about the same task.
+    let other = lab.report(&tasks, &json!({"error": "out of time"})).done();
+    assert_eq!(
+        (&other["changed"], &other["told_operator"]),
+        (&json!(false), &json!(true))
+    );
     assert_eq!(lab.bot.messages().len(), 2);
 }
 
