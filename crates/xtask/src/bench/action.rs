@@ -116,6 +116,7 @@ impl Booking {
     /// Runs the actions as the workflows do, each fed with what those before it have said.
     fn play(mut self, job: u32) -> anyhow::Result<Vec<(&'static str, &'static str, process::Run)>> {
         let plan = self.run("plan_job", "", &json!({"job_id": job}))?;
+        self.run("note_systems", "", &json!({"hosts": plan["hosts"]}))?;
         let host = plan["hosts"][0].clone();
         let (name, hardware, network) = (&host["host"], &host["hardware"], &host["network"]);
         let (user, key, vpn) = (
@@ -177,7 +178,8 @@ impl Booking {
             "",
             &json!({"job_id": job, "user": user, "key": key["key"], "hosts": key["hosts"], "unavailable": []}),
         )?;
-        let facts = json!({"account": granted["account"], "hosts": granted["hosts"]});
+        let facts =
+            json!({"account": granted["account"], "port": granted["port"], "hosts": granted["hosts"]});
         self.report(key, "keys", &facts)?;
         let account = json!({"job_id": job, "user": user, "task": vpn["task"], "digest": vpn["digest"],
                              "request": vpn["request"]});
