@@ -16,6 +16,7 @@ use laas_dashboard::{Dashboard, DashboardError, List};
 use schedule::{Schedule, unfinished};
 use serde_json::json;
 use std::collections::BTreeSet;
+use std::mem::{Discriminant, discriminant};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -43,6 +44,15 @@ enum LookError {
 }
 
 impl LookError {
+    /// What kind of trouble it is: a peer that is away is refused, reset and cut off in turn, in other words each time.
+    fn trouble(&self) -> (Discriminant<Self>, Option<Discriminant<DashboardError>>) {
+        let inner = match self {
+            Self::Dashboard(error) => Some(discriminant(error)),
+            _ => None,
+        };
+        (discriminant(self), inner)
+    }
+
     /// Whether only a new process can do better.
     fn is_fatal(&self) -> bool {
         matches!(
@@ -107,13 +117,17 @@ fn run() -> Result<(), Failure> {
             Err(error) if error.is_fatal() => {
                 return Err(Failure::refused(failure::chain(&error)).peer("engine"));
             }
-            Err(error) => Some(failure::chain(&error)),
+            Err(error) => {
+                let now = Some(error.trouble());
+                // Once per trouble: a dashboard can be away for a night.
+                if trouble != now {
+                    tracing::warn!(error = failure::chain(&error), "trying again with each look");
+                }
+                now
+            }
         };
-        // Once per trouble: a dashboard can be away for a night.
-        match &now {
-            Some(error) if trouble != now => tracing::warn!(error, "trying again with each look"),
-            None if trouble.is_some() => tracing::info!("everything answers again"),
-            _ => {}
+        if now.is_none() && trouble.is_some() {
+            tracing::info!("everything answers again");
         }
         trouble = now;
         if Deadline::after(2 * poll).sleep(poll) == Err(Ended::Cancelled) {

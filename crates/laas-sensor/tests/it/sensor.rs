@@ -355,3 +355,26 @@ fn the_python_class_becomes_it() {
     let (status, log) = sensor.end();
     assert!(status.success(), "{log}");
 }
+
+#[test]
+fn a_dashboard_that_is_away_is_a_line_in_the_log_not_one_per_look() {
+    let lab = Lab::new();
+    let away = Fault {
+        kind: Kind::Refuse,
+        skip: 0,
+        times: Some(MANY),
+    };
+    lab.dashboard_faults.set(Peer::Dashboard, away).unwrap();
+    let sensor = lab.start();
+    // A refused connection says so in one of several ways.
+    wait_for("forty refusals", || {
+        let fault = lab.dashboard_faults.all()[&Peer::Dashboard];
+        (fault.times < Some(MANY - 40)).then_some(())
+    });
+    lab.dashboard_faults.clear(&Peer::Dashboard);
+    assert_eq!(lab.dispatched(2), [1, 2]);
+    sensor.terminate();
+    let (_, log) = sensor.end();
+    assert_eq!(log.matches("trying again").count(), 1, "{log}");
+    assert_eq!(log.matches("everything answers again").count(), 1, "{log}");
+}
