@@ -250,21 +250,21 @@ async fn fails_in_every_way(peer: Peer) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_passes_is_waited_for() {
-    let kinds = [Kind::Refuse, Kind::Hang, Kind::Http500, Kind::Html, Kind::CutJson];
+    let kinds = [Kind::Refuse, Kind::Hang, Kind::Http500, Kind::CutJson, Kind::Lie];
     let mut timing = impatient();
-    timing["retries"] = json!(4);
+    (timing["retries"], timing["retry_delay"]) = (json!(4), json!(1));
     let house = house(5, timing).await;
     for (number, kind) in (1..).zip(kinds) {
         let host = format!("pod{number}");
         let peers = [
-            Peer::Dashboard,
             Peer::Fog,
             Peer::Switch,
             Peer::Ldap,
             Peer::Bmc(host.clone()),
             Peer::Host(host),
         ];
-        for peer in peers.iter().filter(|peer| peer.can(kind)) {
+        // Of all lies only a post that was not taken is a trouble that passes.
+        for peer in peers.iter().filter(|peer| peer.can(kind) && kind != Kind::Lie) {
             // Each time another part of the conversation is met. The directory's is short.
             let skip = match peer {
                 Peer::Ldap => 0,
@@ -277,7 +277,22 @@ async fn what_passes_is_waited_for() {
             };
             set(&house, peer, fault);
         }
+        // The account of a BMC that was not taken is an error; what is posted when access is granted is posted again.
+        let moment = match kind {
+            Kind::Lie => "grant_user",
+            _ => "bmc_user",
+        };
+        let before = of_action(&house.executions().await, moment).len();
         let job = book(&house, [number]);
+        // The sensor would use up a number of faults: this one lasts for the time of a few posts.
+        let started = Instant::now();
+        while of_action(&house.executions().await, moment).len() == before {
+            assert!(started.elapsed() < LIMIT, "{}", house.story().await);
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        set(&house, &Peer::Dashboard, kind);
+        tokio::time::sleep(Duration::from_millis(1500)).await;
+        house.lab.faults().clear(&Peer::Dashboard);
         let job = house.settled(job).await;
         for task in &job.tasks {
             assert_ok(&house, task).await;
@@ -290,37 +305,43 @@ async fn what_passes_is_waited_for() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_dashboard_that_comes_back_is_told_the_truth() {
-    let mut timing = impatient();
-    (timing["call"], timing["retries"]) = (json!(1), json!(0));
-    let house = house(1, timing).await;
+    let house = house(2, impatient()).await;
+    let statuses = |job| -> Vec<i32> {
+        let job = house.lab.dashboard().job(job).unwrap();
+        job.tasks.iter().map(|t| t.status).collect()
+    };
+    let under_way = |job: &JobState| job.tasks.iter().all(|t| t.status == 100);
+
+    // Away until a workflow has given up on the host and wants to say so.
     let job = book(&house, [1]);
-    until(&house, job, |job| of_host(job, "pod1")[0].status == 100).await;
-    let statuses = |job: &JobState| -> Vec<i32> { job.tasks.iter().map(|t| t.status).collect() };
-    let under_way = statuses(&house.lab.dashboard().job(job).unwrap());
-    for (round, kind) in (1..).zip([Kind::Refuse, Kind::Lie]) {
-        set(&house, &Peer::Dashboard, kind);
-        let started = Instant::now();
-        while of_action(&house.executions().await, "fulfill_job").len() < round {
-            assert!(started.elapsed() < LIMIT, "{}", house.story().await);
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-        quiet(&house).await;
-        let now = statuses(&house.lab.dashboard().job(job).unwrap());
-        assert_eq!(now, under_way, "{kind:?}");
+    until(&house, job, under_way).await;
+    set(&house, &Peer::Dashboard, Kind::Refuse);
+    let started = Instant::now();
+    while of_action(&house.executions().await, "report_failure").is_empty() {
+        assert!(started.elapsed() < LIMIT, "{}", house.story().await);
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
+    assert_eq!(statuses(job), [100; 4]);
+    house.lab.faults().clear(&Peer::Dashboard);
+    let job = house.settled(job).await;
+    for task in of_host(&job, "pod1") {
+        assert_failed(&house, &task, &[words(&Peer::Dashboard), "pod1"]).await;
+    }
+    house.assert_true(&job).await;
+
+    // Away for so long that the whole workflow ends and nobody could be told.
+    let job = book(&house, [2]);
+    until(&house, job, under_way).await;
     set(&house, &Peer::Dashboard, Kind::WrongCredentials);
-    let looked = house.lab.dashboard().posts().len();
-    // As long as the sensor takes to hand the job out again.
-    tokio::time::sleep(Duration::from_secs(6)).await;
     quiet(&house).await;
-    assert_eq!(house.lab.dashboard().posts().len(), looked);
+    assert_eq!(statuses(job), [100; 4]);
+    assert!(!house.lab.bot().messages().is_empty(), "the operators were told");
     house.lab.faults().clear(&Peer::Dashboard);
     let job = house.settled(job).await;
     for task in &job.tasks {
         assert_ok(&house, task).await;
     }
     house.assert_true(&job).await;
-    assert!(!house.lab.bot().messages().is_empty(), "the operators were told");
 }
 
 #[tokio::test(flavor = "multi_thread")]
