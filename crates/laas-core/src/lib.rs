@@ -16,6 +16,7 @@ pub mod ledger;
 pub mod lock;
 pub mod names;
 pub mod parallel;
+pub mod scratch;
 pub mod secret;
 pub mod wait;
 

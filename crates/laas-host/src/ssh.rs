@@ -3,11 +3,12 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 use laas_core::names::AccountName;
+use laas_core::scratch::Scratch;
 use laas_core::wait::{Backoff, Deadline, Ended};
 use laas_core::{Classify, Kind};
 use std::io::{Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// How long one address may take to answer before the next one is tried.
@@ -418,9 +419,14 @@ pub fn accepts_key(
     public_key: &str,
     deadline: &Deadline,
 ) -> Result<bool, laas_core::Failure> {
-    let dir = ScratchDir::new()?;
-    let known_hosts = dir.write("known_hosts", &known_hosts_line(session, port))?;
-    let identity = dir.write("key.pub", &format!("{public_key}\n"))?;
+    let unwritable = |e| laas_core::Failure::input(format!("can't write files for `ssh`: {e}"));
+    let dir = Scratch::new().map_err(unwritable)?;
+    let known_hosts = dir
+        .write("known_hosts", &known_hosts_line(session, port))
+        .map_err(unwritable)?;
+    let identity = dir
+        .write("key.pub", &format!("{public_key}\n"))
+        .map_err(unwritable)?;
     let option = |name: &str, value: &str| ["-o".to_owned(), format!("{name}={value}")];
     let mut args: Vec<String> = ["-v", "-F", "none", "-p"].map(str::to_owned).to_vec();
     args.push(port.to_string());
@@ -471,35 +477,6 @@ fn known_hosts_line(session: &Session, port: u16) -> String {
     match port {
         22 => format!("{} {kind} {base64}\n", session.address),
         _ => format!("[{}]:{port} {kind} {base64}\n", session.address),
-    }
-}
-
-/// A private directory for the files that `ssh` wants, gone when dropped.
-struct ScratchDir(PathBuf);
-
-impl ScratchDir {
-    fn new() -> Result<Self, laas_core::Failure> {
-        use std::os::unix::fs::DirBuilderExt;
-        let name = laas_core::Secret::random(16).map_err(|e| laas_core::Failure::input(e.to_string()))?;
-        let path = std::env::temp_dir().join(format!("laas-{}", name.expose()));
-        std::fs::DirBuilder::new()
-            .mode(0o700)
-            .create(&path)
-            .map_err(|e| laas_core::Failure::input(format!("can't create `{}`: {e}", path.display())))?;
-        Ok(Self(path))
-    }
-
-    fn write(&self, name: &str, content: &str) -> Result<PathBuf, laas_core::Failure> {
-        let path = self.0.join(name);
-        std::fs::write(&path, content)
-            .map_err(|e| laas_core::Failure::input(format!("can't write `{}`: {e}", path.display())))?;
-        Ok(path)
-    }
-}
-
-impl Drop for ScratchDir {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(Path::new(&self.0));
     }
 }
 

@@ -10,6 +10,7 @@ use crate::{Bmc, BmcError, Boot, BootState, Button, Login, Power, Privilege, Use
 use bytes::Request;
 use laas_core::child::Tool;
 use laas_core::inventory;
+use laas_core::scratch::Scratch;
 use laas_core::wait::Deadline;
 use laas_core::{Mac, Secret};
 use parse::Why;
@@ -30,7 +31,13 @@ pub struct Ipmi {
     cipher: u8,
     admin: Login,
     call: Duration,
+    home: Option<Scratch>,
 }
+
+/// ipmitool reads its list of manufacturers at every start, from the user's home if there is one. Debian's has 4.7 MB
+/// and costs more than everything else that a call does; nothing here asks for a manufacturer's name. An empty list
+/// ends ipmitool.
+const MANUFACTURERS: (&str, &str) = (".local/usr/share/misc/enterprise-numbers.txt", "0\n  none\n");
 
 impl Ipmi {
     pub fn new(bmc: &inventory::Bmc, password: Secret, call: Duration) -> Self {
@@ -43,6 +50,7 @@ impl Ipmi {
                 password,
             },
             call,
+            home: short_home(),
         }
     }
 
@@ -90,22 +98,25 @@ impl Ipmi {
         let port = self.port.to_string();
         let cipher = self.cipher.to_string();
         // Only with `-v` it says why a session was not opened.
-        Tool::new(IPMITOOL)
-            .args([
-                "-v",
-                "-I",
-                "lanplus",
-                "-H",
-                &self.address,
-                "-p",
-                &port,
-                "-U",
-                &login.user,
-                "-E",
-            ])
-            .args(["-L", level, "-C", &cipher])
-            .args(RETRANSMIT)
-            .env("IPMI_PASSWORD", login.password.expose())
+        let tool = match &self.home {
+            Some(home) => Tool::new(IPMITOOL).env("HOME", &home.path().to_string_lossy()),
+            None => Tool::new(IPMITOOL),
+        };
+        tool.args([
+            "-v",
+            "-I",
+            "lanplus",
+            "-H",
+            &self.address,
+            "-p",
+            &port,
+            "-U",
+            &login.user,
+            "-E",
+        ])
+        .args(["-L", level, "-C", &cipher])
+        .args(RETRANSMIT)
+        .env("IPMI_PASSWORD", login.password.expose())
     }
 
     /// What the tool printed, if it succeeded.
@@ -149,6 +160,13 @@ impl Ipmi {
             answer: answer.split_whitespace().take(24).collect::<Vec<_>>().join(" "),
         })
     }
+}
+
+/// A home with a short list of manufacturers; without one ipmitool is slower and works as well.
+fn short_home() -> Option<Scratch> {
+    let home = Scratch::new().ok()?;
+    home.write(MANUFACTURERS.0, MANUFACTURERS.1).ok()?;
+    Some(home)
 }
 
 impl Bmc for Ipmi {
