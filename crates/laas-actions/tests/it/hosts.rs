@@ -258,6 +258,38 @@ fn an_old_system_is_not_taken_for_the_new_one() {
 }
 
 #[test]
+fn a_system_that_was_noted_before_a_deploy_is_an_old_one() {
+    let stand = Stand::new("ubuntu", "22.04");
+    let hosts =
+        json!([{"host": "pod1", "hardware": {"request": REQUEST}}, {"host": "pod9", "hardware": null}]);
+    let hosts = format!("--hosts={hosts}");
+    let note = |flags: &[&str]| {
+        let args: Vec<_> = [hosts.as_str()].iter().chain(flags).copied().collect();
+        stand.pack.run(env!("CARGO_BIN_EXE_note_systems"), &args)
+    };
+    let foreseen = note(&["--dry_run"]).done();
+    assert_eq!(foreseen["changed"], true);
+    let noted = note(&[]).done();
+    assert_eq!(noted, foreseen);
+    assert_eq!(noted["hosts"][0]["fingerprints"].as_array().unwrap().len(), 1);
+    assert_eq!(note(&[]).done()["changed"], false);
+
+    let request = format!("--request={REQUEST}");
+    let still = stand.wait_for_host(&[&request]).failed(1);
+    assert!(
+        still["hint"].as_str().unwrap().contains("ssh_host_"),
+        "the image may be to blame: {still}"
+    );
+    assert_eq!(stand.read("/etc/laas-request"), "", "it is left as it is");
+    // Another system on the disk is the new one, and a run after that does not note it as old.
+    let os = stand.machine().system().unwrap().os;
+    stand.machine().install(17, os).unwrap();
+    stand.boot();
+    assert_eq!(note(&[]).done()["changed"], false);
+    stand.wait_for_host(&[&request]).done();
+}
+
+#[test]
 fn a_system_that_nobody_knows_is_left_alone() {
     let stand = Stand::new("centos", "7");
     stand.wait_for_host(&[&format!("--request={REQUEST}")]).done();
