@@ -5,7 +5,7 @@
 
 use crate::env_vars;
 use crate::wait::{Backoff, Deadline, Ended};
-use crate::{Classify, Kind, Secret};
+use crate::{Classify, Kind};
 use std::fs::{File, Permissions, TryLockError};
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::PermissionsExt;
@@ -16,6 +16,9 @@ use std::time::Duration;
 const SHARED: &str = "/run/lock";
 /// Everyone may write, and delete what is theirs.
 const STICKY: u32 = 0o1777;
+/// How often somebody who is turned away tries again, and how soon.
+const TRIES: u32 = 20;
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// Held until dropped.
 #[derive(Debug)]
@@ -89,47 +92,35 @@ fn shared_dir() -> PathBuf {
     }
 }
 
-/// Opens for reading, which is all that flock(2) needs, so that the file may be another user's. What is missing is
-/// made under another name and gets its permissions, whatever the umask, before anyone can find it.
+/// Opens for reading, which is all that flock(2) needs, so that the file may be another user's. What is missing is made
+/// for all users, whatever the umask. Between the making and the permissions another user is turned away, and tries
+/// again.
 fn open(dir: &Path, path: &Path) -> io::Result<File> {
+    let mut tries = 0;
     loop {
-        match File::open(path) {
-            Err(error) if error.kind() == ErrorKind::NotFound => {}
-            found => return found,
+        match File::open(path).or_else(|_| make(dir, path)) {
+            Ok(file) => return Ok(file),
+            Err(error) if error.kind() != ErrorKind::PermissionDenied || tries == TRIES => return Err(error),
+            Err(_) => tries += 1,
         }
-        let random = Secret::random(12).map_err(|e| io::Error::other(e.to_string()))?;
-        if !dir.is_dir() {
-            if let Some(parent) = dir.parent() {
-                std::fs::create_dir_all(parent)?;
-            }
-            let new = beside(dir, &random);
-            std::fs::create_dir(&new)?;
-            std::fs::set_permissions(&new, Permissions::from_mode(STICKY))?;
-            // It takes the place of an empty directory and of no other.
-            if let Err(error) = std::fs::rename(&new, dir) {
-                std::fs::remove_dir(&new)?;
-                if !dir.is_dir() {
-                    return Err(error);
-                }
-            }
-        }
-        let new = beside(path, &random);
-        File::create_new(&new)?;
-        let linked = std::fs::set_permissions(&new, Permissions::from_mode(0o666))
-            .and_then(|()| std::fs::hard_link(&new, path));
-        std::fs::remove_file(&new)?;
-        match linked {
-            Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(error),
-            _ => {}
-        }
+        std::thread::sleep(PAUSE);
     }
 }
 
-fn beside(path: &Path, random: &Secret) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(".");
-    name.push(random.expose());
-    name.into()
+fn make(dir: &Path, path: &Path) -> io::Result<File> {
+    if !dir.is_dir() {
+        std::fs::create_dir_all(dir)?;
+        std::fs::set_permissions(dir, Permissions::from_mode(STICKY))?;
+    }
+    let file = File::options()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(path)?;
+    // Not ours: then it is as its owner made it.
+    let _ = file.set_permissions(Permissions::from_mode(0o666));
+    Ok(file)
 }
 
 #[cfg(test)]
