@@ -8,7 +8,7 @@ use laas_core::names::AccountName;
 use laas_core::wait::Deadline;
 use laas_core::{Failure, HostName, lock, parallel};
 use laas_host::authorized_keys::{self, Mark, PublicKey};
-use laas_host::ssh::accepts_key;
+use laas_host::openssh::accepts_key;
 use serde::Serialize;
 
 #[derive(clap::Args)]

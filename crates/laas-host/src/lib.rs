@@ -2,6 +2,7 @@
 
 pub mod authorized_keys;
 pub mod network;
+pub mod openssh;
 pub mod ssh;
 pub mod system;
 

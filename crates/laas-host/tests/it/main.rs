@@ -160,7 +160,7 @@ fn who_may_log_in() {
 
     let deadline = Deadline::seconds(30);
     let accepts =
-        |key| laas_host::ssh::accepts_key(&session, sshd.port, &user(), &sshd.public(key), &deadline);
+        |key| laas_host::openssh::accepts_key(&session, sshd.port, &user(), &sshd.public(key), &deadline);
     assert!(accepts("id").unwrap());
     assert!(!accepts("stranger").unwrap());
 }
