@@ -142,7 +142,7 @@ async fn errors_and_traps_are_those_of_1_5() {
             501,
             "Invalid tasking type passed",
         ),
-        ("POST", "/image", image.clone(), 200, "\"id\": \"25\""),
+        ("POST", "/image", image.clone(), 200, "\"id\": \"26\""),
         ("POST", "/image/create", json!({"name": "x"}), 417, "error"),
         (
             "POST",
@@ -187,7 +187,7 @@ async fn lists_have_a_count_and_texts_for_numbers() {
     for (path, class, count) in [
         ("/host", "hosts", 2),
         ("/host/search/POD2", "hosts", 1),
-        ("/image", "images", 5),
+        ("/image", "images", 6),
         ("/task/active", "tasks", 1),
         ("/task/current", "tasks", 1),
     ] {
@@ -253,7 +253,7 @@ async fn an_image_has_nothing_in_it_until_a_disk_was_captured() {
     let stand = Stand::new().await;
     let image = json!({"name": "snapshot", "path": "s", "imageTypeID": 1, "osID": 50});
     stand.call("POST", "/image", image).await;
-    stand.call("PUT", "/host/1", json!({"imageID": 25})).await;
+    stand.call("PUT", "/host/1", json!({"imageID": 26})).await;
     stand.deploy(1).await;
     assert_eq!(stand.fog.boot(MAC), Order::Disk);
     assert_eq!(
@@ -263,7 +263,7 @@ async fn an_image_has_nothing_in_it_until_a_disk_was_captured() {
     );
     stand.call("DELETE", "/task/1/cancel", Value::Null).await;
     stand.call("POST", "/host/1/task", json!({"taskTypeID": 2})).await;
-    assert_eq!(stand.fog.boot(MAC), Order::Capture { task: 2, image: 25 });
+    assert_eq!(stand.fog.boot(MAC), Order::Capture { task: 2, image: 26 });
     stand.fog.finished(2, &ubuntu());
     assert_eq!(stand.fog.image_os(25), Some(ubuntu()));
 }
