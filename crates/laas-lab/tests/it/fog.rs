@@ -265,7 +265,7 @@ async fn an_image_has_nothing_in_it_until_a_disk_was_captured() {
     stand.call("POST", "/host/1/task", json!({"taskTypeID": 2})).await;
     assert_eq!(stand.fog.boot(MAC), Order::Capture { task: 2, image: 26 });
     stand.fog.finished(2, &ubuntu());
-    assert_eq!(stand.fog.image_os(25), Some(ubuntu()));
+    assert_eq!(stand.fog.image_os(26), Some(ubuntu()));
 }
 
 #[tokio::test]
