@@ -65,6 +65,14 @@ impl Fog {
         Ok(image)
     }
 
+    /// All images, deployable or not. FOG 1.6 leaves the storage groups out.
+    ///
+    /// # Errors
+    /// FOG can't be asked.
+    pub fn images(&self) -> Result<Vec<Image>, FogError> {
+        self.list("image", &["image"])
+    }
+
     /// Makes `image` the one that the host's next deploy writes, and reads it back.
     ///
     /// # Errors

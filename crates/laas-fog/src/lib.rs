@@ -6,7 +6,9 @@
 mod client;
 mod error;
 mod model;
+mod snapshot;
 
 pub use client::Fog;
 pub use error::FogError;
 pub use model::{Host, Id, Image, State, Task};
+pub use snapshot::{Snapshot, SnapshotError, SnapshotImage};

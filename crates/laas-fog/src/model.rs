@@ -28,6 +28,24 @@ pub struct Image {
     /// FOG writes `"1"` and `"0"`.
     #[serde(default = "yes", rename = "isEnabled", deserialize_with = "truth")]
     pub enabled: bool,
+    /// The directory of its files on the storage nodes.
+    #[serde(default, deserialize_with = "any_text")]
+    pub path: String,
+    /// `os` in FOG's database, 50 is Linux.
+    #[serde(default, rename = "osID", deserialize_with = "optional_id")]
+    pub os: Option<Id>,
+    /// 1 is one disk, resizable; 2 is one disk with several partitions; 3 is all disks; 4 is raw.
+    #[serde(default, rename = "imageTypeID", deserialize_with = "optional_id")]
+    pub kind: Option<Id>,
+    /// 1 is everything.
+    #[serde(default, rename = "imagePartitionTypeID", deserialize_with = "optional_id")]
+    pub partitions: Option<Id>,
+    /// How hard it is compressed.
+    #[serde(default, deserialize_with = "optional_number")]
+    pub compress: Option<u64>,
+    /// Where its files are. FOG 1.6 says it of a single image only, not in a list.
+    #[serde(default, rename = "storagegroups", deserialize_with = "ids")]
+    pub storage_groups: Vec<Id>,
 }
 
 /// The task type that writes an image, `tasktypes` in FOG's database.
@@ -122,12 +140,7 @@ impl Id {
     }
 
     fn from_value(value: &Value) -> Option<Self> {
-        let number = match value {
-            Value::Number(number) => number.as_u64(),
-            Value::String(text) => text.trim().parse().ok(),
-            _ => None,
-        };
-        number.and_then(Self::new)
+        number(value).and_then(Self::new)
     }
 }
 
@@ -224,6 +237,15 @@ fn text(value: &Value) -> String {
     }
 }
 
+/// FOG writes numbers as texts and as numbers.
+fn number(value: &Value) -> Option<u64> {
+    match value {
+        Value::Number(number) => number.as_u64(),
+        Value::String(text) => text.trim().parse().ok(),
+        _ => None,
+    }
+}
+
 fn text_or_number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<NonZeroU64, D::Error> {
     let id = Id::from_value(&Value::deserialize(deserializer)?);
     id.map(|i| i.0).ok_or_else(|| serde::de::Error::custom("no id"))
@@ -231,6 +253,23 @@ fn text_or_number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<NonZeroU
 
 fn optional_id<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Id>, D::Error> {
     Ok(Id::from_value(&Value::deserialize(deserializer)?))
+}
+
+fn optional_number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+    Ok(number(&Value::deserialize(deserializer)?))
+}
+
+fn any_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    Ok(text(&Value::deserialize(deserializer)?))
+}
+
+/// The ids of a list; PHP writes one whose first index is not 0 as an object.
+fn ids<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Id>, D::Error> {
+    Ok(match Value::deserialize(deserializer)? {
+        Value::Array(items) => items.iter().filter_map(Id::from_value).collect(),
+        Value::Object(items) => items.values().filter_map(Id::from_value).collect(),
+        _ => Vec::new(),
+    })
 }
 
 fn truth<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
@@ -314,6 +353,26 @@ mod tests {
         }
         let bare: Task = serde_json::from_value(json!({"id": null, "pct": "NaN", "stateID": 99})).unwrap();
         assert_eq!((bare.id, bare.state, bare.percent), (None, State::Unknown, 0.0));
+    }
+
+    #[test]
+    fn an_image_says_what_it_is_and_where_it_lies() {
+        let texts = json!({"id": "7", "name": "a", "path": "a", "osID": "50", "imageTypeID": "1",
+            "imagePartitionTypeID": "1", "compress": "6", "storagegroups": [2, 1]});
+        let numbers = json!({"id": 7, "name": "a", "path": "a", "osID": 50, "imageTypeID": 1,
+            "imagePartitionTypeID": 1, "compress": 6, "storagegroups": {"1": "2", "3": 1}});
+        for said in [texts, numbers] {
+            let image: Image = serde_json::from_value(said).unwrap();
+            let ids = [image.os, image.kind, image.partitions].map(|i| i.map(Id::get));
+            assert_eq!(ids, [Some(50), Some(1), Some(1)]);
+            assert_eq!((image.path.as_str(), image.compress), ("a", Some(6)));
+            let groups: Vec<_> = image.storage_groups.into_iter().map(Id::get).collect();
+            assert_eq!(groups, [2, 1]);
+        }
+        // Without any storage group FOG 1.6 says one of the id 0.
+        let nowhere = json!({"id": 7, "name": "a", "path": null, "osID": 0, "storagegroups": [0]});
+        let image: Image = serde_json::from_value(nowhere).unwrap();
+        assert_eq!((image.os, image.storage_groups), (None, vec![]));
     }
 
     #[test]
