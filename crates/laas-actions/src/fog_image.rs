@@ -1,20 +1,16 @@
 //! Writes an image to a host's disk by FOG. One request makes one deploy, however often it is run.
 
-mod record;
-mod watch;
-
+use crate::fog_tasks::{self, Begun, HostTask, PEER, Stage, Standing};
 use crate::hosts;
 use laas_core::action::{Action, Context};
-use laas_core::config::Timing;
 use laas_core::failure::Context as _;
-use laas_core::wait::{Backoff, Deadline};
-use laas_core::{Classify, Failure, HostName, Kind, ledger, lock};
-use laas_fog::{Fog, FogError, Id, State, Task};
-use record::{Record, Stage};
-use serde::Serialize;
-use std::time::Duration;
+use laas_core::wait::Deadline;
+use laas_core::{Failure, HostName, lock};
+use laas_fog::{Fog, Id, Task, TaskType};
+use serde::{Deserialize, Serialize};
 
-const PEER: &str = "fog";
+/// The prefix of the key that holds a host's [`Record`].
+const RECORD: &str = "image";
 
 #[derive(clap::Args)]
 #[command(rename_all = "snake_case")]
@@ -57,22 +53,12 @@ struct Assigned {
     tasks: Vec<Id>,
 }
 
-/// One deploy, wanted or under way.
-struct Deploy<'a> {
-    context: &'a Context,
-    timing: &'a Timing,
-    fog: Fog,
-    name: &'a HostName,
-    host: laas_fog::Host,
+/// The value of the key `image_<host>`: the host's last deploy.
+#[derive(Serialize, Deserialize)]
+struct Record {
     image: Id,
-    request: Option<String>,
-}
-
-/// What is already there of a deploy.
-enum Standing {
-    Nothing,
-    Running(Id),
-    Done(Option<Id>),
+    #[serde(flatten)]
+    begun: Begun,
 }
 
 impl Action for Args {
@@ -85,10 +71,10 @@ impl Action for Args {
         // An engine passes a parameter without a value as an empty one.
         let request = self.request.filter(|r| !r.is_empty());
         let fog_name = hosts::load(context, &self.host)?.fog_name;
-        let mut record = Record::load(context, &self.host)?;
+        let record: Option<Record> = fog_tasks::load(context, RECORD, &self.host)?;
         if let (Some(record), Some(request)) = (&record, &request)
             && record.is_of(request, self.image)?
-            && record.state == Stage::Done
+            && record.begun.state == Stage::Done
         {
             let now = Assigned {
                 image: Some(self.image),
@@ -97,7 +83,7 @@ impl Action for Args {
             return Ok(Output {
                 changed: false,
                 host: self.host,
-                fog_task: record.fog_task,
+                fog_task: record.begun.fog_task,
                 state: Stage::Done,
                 before: now.clone(),
                 after: now,
@@ -117,28 +103,42 @@ impl Action for Args {
             image: host.image,
             tasks: active.iter().filter_map(|t| t.id).collect(),
         };
-        let deploy = Deploy {
-            context,
+        let deploy = HostTask {
             timing: &config.timing,
             fog,
             name: &self.host,
             host,
-            image: self.image,
-            request,
+            kind: TaskType::Deploy,
+            image: Some(self.image),
+            request: request.clone(),
         };
-        let standing = deploy.at_fog(deploy.standing(&active, record.take()))?;
+        let remember = |fog_task, state| {
+            let begun = Begun {
+                request: request.clone(),
+                fog_task,
+                state,
+            };
+            let image = self.image;
+            fog_tasks::store(context, RECORD, &self.host, &Record { image, begun })
+        };
+        let standing = deploy.standing(&active, record.as_ref().map(|r| &r.begun))?;
         let (mut changed, fog_task, mut state) = match standing {
             Standing::Done(task) => (false, task, Stage::Done),
             Standing::Running(task) => (false, Some(task), Stage::Running),
             Standing::Nothing if self.dry_run => (true, None, Stage::Starting),
-            Standing::Nothing => (true, Some(deploy.start(&active)?), Stage::Running),
+            Standing::Nothing => {
+                prepare(&deploy, self.image, &active)?;
+                // From here on a run after a crash looks for the task by its name.
+                remember(None, Stage::Starting)?;
+                (true, Some(deploy.queue()?), Stage::Running)
+            }
         };
         if !self.dry_run {
-            deploy.remember(fog_task, state)?;
+            remember(fog_task, state)?;
             drop(held);
             if let (Stage::Running, Some(task), false) = (state, fog_task, self.start_only) {
-                deploy.at_fog(watch::until_complete(&deploy, task))?;
-                deploy.remember(fog_task, Stage::Done)?;
+                deploy.wait_until_complete(task)?;
+                remember(fog_task, Stage::Done)?;
                 (changed, state) = (true, Stage::Done);
             }
         }
@@ -157,160 +157,38 @@ impl Action for Args {
     }
 }
 
+/// Makes the image the one that is deployed, with nothing else in the host's queue.
+fn prepare(deploy: &HostTask, image: Id, active: &[Task]) -> Result<(), Failure> {
+    if deploy.host.image != Some(image) {
+        deploy.at_fog(deploy.fog.set_image(&deploy.host, image))?;
+    }
+    deploy.clear(active)
+}
+
 /// Whether the deploy of `request` has been begun, so that the host may run its system already.
 ///
 /// # Errors
 /// The datastore can't be read.
 pub fn has_begun(context: &Context, host: &HostName, request: &str) -> Result<bool, Failure> {
-    let record = Record::load(context, host)?;
-    Ok(record.is_some_and(|r| r.request.as_deref() == Some(request)))
+    let record: Option<Record> = fog_tasks::load(context, RECORD, host)?;
+    Ok(record.is_some_and(|r| r.begun.request.as_deref() == Some(request)))
 }
 
-impl Deploy<'_> {
-    /// Looks for what an earlier run, which may have been killed anywhere, has left of this deploy.
-    fn standing(&self, active: &[Task], record: Option<Record>) -> Result<Standing, FogError> {
-        if let Some(task) = active
-            .iter()
-            .filter(|t| self.is_ours(t))
-            .filter_map(|t| t.id)
-            .max()
-        {
-            return Ok(Standing::Running(task));
+impl Record {
+    /// Whether this is the deploy of `request`.
+    ///
+    /// # Errors
+    /// It is, but of another image: a request has one image for all time.
+    fn is_of(&self, request: &str, image: Id) -> Result<bool, Failure> {
+        if self.begun.request.as_deref() != Some(request) {
+            return Ok(false);
         }
-        // Without a request nothing tells an old deploy that has ended from the one that is wanted now.
-        let unfinished = record.filter(|r| self.request.is_some() && r.request == self.request);
-        let Some(record) = unfinished else {
-            return Ok(Standing::Nothing);
-        };
-        let tasks = match record.fog_task {
-            Some(task) => Vec::from_iter(self.fog.task(task)?),
-            None => self.fog.all_tasks(self.host.id)?,
-        };
-        let ours = || {
-            tasks
-                .iter()
-                .filter(|t| self.is_ours(t) && t.host == Some(self.host.id))
-        };
-        if let Some(task) = ours().find(|t| t.state == State::Complete) {
-            return Ok(Standing::Done(task.id));
+        if self.image != image {
+            let error = format!("the request `{request}` is of image {}, not {image}", self.image);
+            return Err(Failure::input(error).hint("give another `request` for another image"));
         }
-        let running = ours().find(|t| t.state.is_active()).and_then(|t| t.id);
-        Ok(running.map_or(Standing::Nothing, Standing::Running))
+        Ok(true)
     }
-
-    fn is_ours(&self, task: &Task) -> bool {
-        let named = match &self.request {
-            Some(_) => task.name == self.task_name(),
-            None => task.name.starts_with("laas "),
-        };
-        named && task.is_deploy() && self.is_our_image(task)
-    }
-
-    /// Old versions of FOG don't say a task's image.
-    fn is_our_image(&self, task: &Task) -> bool {
-        task.image.is_none_or(|image| image == self.image)
-    }
-
-    fn task_name(&self) -> String {
-        match &self.request {
-            Some(request) => format!("laas {request}"),
-            // The time makes it different from every earlier one of the same image.
-            None => format!("laas image {} at {}", self.image, ledger::now()),
-        }
-    }
-
-    /// Queues the deploy with nothing else in the host's queue.
-    fn start(&self, active: &[Task]) -> Result<Id, Failure> {
-        if self.host.image != Some(self.image) {
-            self.at_fog(self.fog.set_image(&self.host, self.image))?;
-        }
-        self.at_fog(self.clear(active))?;
-        // From here on a run after a crash looks for the task by its name.
-        self.remember(None, Stage::Starting)?;
-        let name = self.task_name();
-        let posted = self.fog.start_deploy(self.host.id, &name);
-        let task = self.at_fog(self.find_started(&name, posted))?;
-        tracing::info!(host = %self.name, image = %self.image, task = %task, "deploy queued");
-        Ok(task)
-    }
-
-    /// Cancels the tasks that others, or an older request, have left, and sees them gone.
-    fn clear(&self, stale: &[Task]) -> Result<(), Failure> {
-        let stale: Vec<Id> = stale.iter().filter_map(|t| t.id).collect();
-        for task in &stale {
-            tracing::warn!(host = %self.name, task = %task, "cancelling a stale task");
-            self.fog.cancel(*task)?;
-        }
-        let deadline = Deadline::after(self.timing.call());
-        let mut backoff = pauses();
-        while !stale.is_empty() {
-            let active = self.fog.active_tasks(self.host.id)?;
-            let Some(left) = active.iter().filter_map(|t| t.id).find(|id| stale.contains(id)) else {
-                break;
-            };
-            backoff.pause(&deadline).map_err(|ended| {
-                Failure::refused(format!(
-                    "FOG does not cancel task {left} of `{}`: {ended}",
-                    self.name
-                ))
-                .hint("cancel it in FOG's Task Management")
-            })?;
-        }
-        Ok(())
-    }
-
-    /// FOG says neither the id of a new task nor, when the answer is lost or an error, whether there is one.
-    fn find_started(&self, name: &str, posted: Result<(), FogError>) -> Result<Id, Failure> {
-        // After a lost answer FOG may still be at work on the order.
-        let refused = matches!(&posted, Err(error) if error.kind() != Kind::Unreachable);
-        let deadline = Deadline::after(self.timing.call());
-        let mut backoff = pauses();
-        loop {
-            let mut tasks = self.fog.active_tasks(self.host.id)?;
-            if !tasks.iter().any(|t| t.name == name) {
-                // A machine that already waits for its task can be done before we look.
-                tasks = self.fog.all_tasks(self.host.id)?;
-                tasks.retain(|t| t.state.is_active() || t.state == State::Complete);
-            }
-            let newest = tasks.iter().filter(|t| t.name == name).max_by_key(|t| t.id);
-            if let Some((task, id)) = newest.and_then(|t| Some((t, t.id?))) {
-                if self.is_our_image(task) && task.is_deploy() {
-                    return Ok(id);
-                }
-                // It must not run: it would write something else to the disk.
-                self.fog.cancel(id)?;
-                return Err(Failure::refused(format!(
-                    "FOG queued task {id} of `{}` for another image than {}",
-                    self.name, self.image
-                )));
-            }
-            if refused || backoff.pause(&deadline).is_err() {
-                posted?;
-                let error = format!("FOG took the deploy of `{}` and does not list it", self.name);
-                let hint = "look at FOG's Task Management and at the error log of its web server";
-                return Err(Failure::refused(error).hint(hint));
-            }
-        }
-    }
-
-    fn remember(&self, fog_task: Option<Id>, state: Stage) -> Result<(), Failure> {
-        let record = Record {
-            request: self.request.clone(),
-            image: self.image,
-            fog_task,
-            state,
-        };
-        record.store(self.context, self.name)
-    }
-
-    fn at_fog<T, E: Into<Failure>>(&self, result: Result<T, E>) -> Result<T, Failure> {
-        result.map_err(Into::into).at_peer(PEER).of_host(self.name)
-    }
-}
-
-/// Between two looks at something that FOG does at once.
-fn pauses() -> Backoff {
-    Backoff::new(Duration::from_millis(50), Duration::from_secs(3))
 }
 
 fn image_id(text: &str) -> Result<Id, String> {

@@ -1,6 +1,7 @@
 //! One module per action; `src/bin/<action>.rs` is one line each.
 
 mod bmcs;
+mod fog_tasks;
 mod hosts;
 mod messages;
 pub mod posting;

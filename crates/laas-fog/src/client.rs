@@ -1,7 +1,7 @@
 //! The calls. Bodies are never logged nor quoted: FOG 1.5 puts decrypted passwords into its hosts.
 
-use crate::model::{DEPLOY, List};
-use crate::{FogError, Host, Id, Image, Task};
+use crate::model::List;
+use crate::{FogError, Host, Id, Image, Task, TaskType};
 use laas_core::Secret;
 use laas_core::config;
 use laas_core::http::{Answer, Http};
@@ -125,14 +125,14 @@ impl Fog {
         self.one("task", id)
     }
 
-    /// Queues a deploy of the host's image. FOG does not say the new task's id: it is found by its name.
+    /// Queues a task that is about the host and the image it has now. FOG does not say the new task's id: it is found by its name.
     ///
     /// # Errors
     /// FOG refuses, or breaks down; it may have queued the task nevertheless.
-    pub fn start_deploy(&self, host: Id, name: &str) -> Result<(), FogError> {
+    pub fn start_task(&self, host: Id, kind: TaskType, name: &str) -> Result<(), FogError> {
         // Without `wol: false` FOG 1.6 wakes the host, and it is the workflow that powers it on.
         let body = json!({
-            "taskTypeID": DEPLOY,
+            "taskTypeID": kind as u64,
             "taskName": name,
             "shutdown": false,
             "debug": false,

@@ -10,5 +10,5 @@ mod snapshot;
 
 pub use client::Fog;
 pub use error::FogError;
-pub use model::{Host, Id, Image, State, Task};
+pub use model::{Host, Id, Image, State, Task, TaskType};
 pub use snapshot::{Snapshot, SnapshotError, SnapshotImage};

@@ -48,8 +48,14 @@ pub struct Image {
     pub storage_groups: Vec<Id>,
 }
 
-/// The task type that writes an image, `tasktypes` in FOG's database.
-pub(crate) const DEPLOY: u64 = 1;
+/// What a task does, `tasktypes` in FOG's database; the number is the type's id there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TaskType {
+    /// Writes the host's image to its disk.
+    Deploy = 1,
+    /// Reads the host's disk into its image.
+    Capture = 2,
+}
 
 /// A task, queued, running or ended.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -151,9 +157,9 @@ impl fmt::Display for Id {
 }
 
 impl Task {
-    /// Whether it writes an image to the host's disk, and nothing else.
-    pub fn is_deploy(&self) -> bool {
-        self.kind.map(Id::get) == Some(DEPLOY)
+    /// Whether it does this, and nothing else.
+    pub fn is(&self, kind: TaskType) -> bool {
+        self.kind.map(Id::get) == Some(kind as u64)
     }
 }
 
@@ -161,6 +167,15 @@ impl State {
     /// Whether the task can still come to an end by itself.
     pub fn is_active(self) -> bool {
         matches!(self, Self::Queued | Self::CheckedIn | Self::InProgress)
+    }
+}
+
+impl fmt::Display for TaskType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Deploy => "deploy",
+            Self::Capture => "capture",
+        })
     }
 }
 

@@ -1,6 +1,6 @@
 use crate::canned::{Canned, Then, answer, typed};
 use laas_core::{Classify, Kind, Secret, config};
-use laas_fog::{Fog, FogError, Host, Id};
+use laas_fog::{Fog, FogError, Host, Id, TaskType};
 use std::time::Duration;
 
 fn fog(address: &str) -> Fog {
@@ -144,7 +144,9 @@ fn a_disabled_image_is_refused() {
 #[test]
 fn a_deploy_names_itself_and_wakes_nobody() {
     let server = Canned::start(vec![answer(200, "\"\"")]);
-    fog(&server.address).start_deploy(id(7), "laas x").unwrap();
+    fog(&server.address)
+        .start_task(id(7), TaskType::Deploy, "laas x")
+        .unwrap();
     let asked = server.asked();
     for part in [
         "POST /fog/host/7/task ",

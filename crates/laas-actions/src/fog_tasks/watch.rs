@@ -1,6 +1,6 @@
-//! Waits for the end of a deploy, and knows success from everything else.
+//! Waits for the end of a task, and knows success from everything else.
 
-use super::Deploy;
+use super::HostTask;
 use laas_core::failure::chain;
 use laas_core::wait::{self, Deadline, Ended};
 use laas_core::{Failure, HostName, Kind};
@@ -15,10 +15,10 @@ const SPARSE_PERCENT: f64 = 10.0;
 ///
 /// # Errors
 /// It ended otherwise or got stuck, in which case it is cancelled, or FOG stayed silent.
-pub fn until_complete(deploy: &Deploy, task: Id) -> Result<(), Failure> {
-    let result = watch(deploy, task);
+pub fn until_complete(wanted: &HostTask, task: Id) -> Result<(), Failure> {
+    let result = watch(wanted, task);
     if result.as_ref().is_err_and(|stop| stop.cancel)
-        && let Err(error) = deploy.fog.cancel(task)
+        && let Err(error) = wanted.fog.cancel(task)
     {
         tracing::warn!(task = %task, error = chain(&error), "could not cancel the task");
     }
@@ -27,7 +27,7 @@ pub fn until_complete(deploy: &Deploy, task: Id) -> Result<(), Failure> {
 
 struct Stop {
     failure: Failure,
-    /// Whether the task still waits for a host that must not be imaged any more.
+    /// Whether the task still waits for a host that must not do it any more.
     cancel: bool,
 }
 
@@ -47,16 +47,16 @@ impl Stop {
     }
 }
 
-fn watch(deploy: &Deploy, id: Id) -> Result<(), Stop> {
-    let timing = deploy.timing;
+fn watch(wanted: &HostTask, id: Id) -> Result<(), Stop> {
+    let timing = wanted.timing;
     let deadline = Deadline::seconds(timing.image);
     let stall = Duration::from_secs(timing.stall);
-    let mut progress = Progress::new(deploy.name);
+    let mut progress = Progress::new(wanted.name);
     let mut last: Option<Task> = None;
     let mut alive = Instant::now();
     let mut silent: Option<(Instant, Failure)> = None;
     loop {
-        match look(deploy, id) {
+        match look(wanted, id) {
             Ok(Some(task)) if task.state.is_active() => {
                 let sign = last.as_ref().is_none_or(|l| l.sign_of_life != task.sign_of_life);
                 // What the host did while FOG was silent is not known.
@@ -70,12 +70,16 @@ fn watch(deploy: &Deploy, id: Id) -> Result<(), Stop> {
             Ok(ended) => {
                 // The terminal's line must be whole before anything is logged below it.
                 drop(progress);
-                return verdict(deploy, id, ended).map_err(Stop::leaving);
+                return verdict(wanted, id, ended).map_err(Stop::leaving);
             }
             // An error while polling says nothing about the task.
             Err(error) => {
                 if silent.is_none() {
-                    tracing::warn!(error = chain(&error), "FOG does not answer; the deploy may go on");
+                    tracing::warn!(
+                        error = chain(&error),
+                        "FOG does not answer; the {} may go on",
+                        wanted.kind
+                    );
                 }
                 let since = silent.map_or_else(Instant::now, |(since, _)| since);
                 silent = Some((since, error.into()));
@@ -84,84 +88,81 @@ fn watch(deploy: &Deploy, id: Id) -> Result<(), Stop> {
         let ended = match &silent {
             Some((since, _)) if since.elapsed() >= stall => Err(Ended::Deadline),
             None if alive.elapsed() >= stall => {
-                return Err(stuck(deploy, id, last.as_ref(), "has stalled", timing.stall));
+                return Err(stuck(wanted, id, last.as_ref(), "has stalled", timing.stall));
             }
             _ => deadline.sleep(timing.poll()),
         };
         match (ended, silent) {
             (Ok(()), still) => silent = still,
             (Err(Ended::Cancelled), _) => {
-                return Err(interrupted(deploy));
+                return Err(interrupted(wanted));
             }
             // The next run finds the task again by its name.
             (Err(Ended::Deadline), Some((_, failure))) => return Err(Stop::leaving(failure)),
             (Err(Ended::Deadline), None) => {
-                return Err(stuck(deploy, id, last.as_ref(), "is not complete", timing.image));
+                return Err(stuck(wanted, id, last.as_ref(), "is not complete", timing.image));
             }
         }
     }
 }
 
 /// The task as FOG has it now; `None` if FOG has forgotten it.
-fn look(deploy: &Deploy, id: Id) -> Result<Option<Task>, FogError> {
-    let active = deploy.fog.active_tasks(deploy.host.id)?;
+fn look(wanted: &HostTask, id: Id) -> Result<Option<Task>, FogError> {
+    let active = wanted.fog.active_tasks(wanted.host.id)?;
     match active.into_iter().find(|t| t.id == Some(id)) {
         Some(task) => Ok(Some(task)),
         // No longer active alone is not success.
-        None => deploy.fog.task(id),
+        None => wanted.fog.task(id),
     }
 }
 
-fn verdict(deploy: &Deploy, id: Id, task: Option<Task>) -> Result<(), Failure> {
-    let name = deploy.name;
+fn verdict(wanted: &HostTask, id: Id, task: Option<Task>) -> Result<(), Failure> {
+    let subject = wanted.subject();
     let state = task.as_ref().map_or(State::Unknown, |t| t.state);
-    let image = task.as_ref().is_none_or(|t| deploy.is_our_image(t));
+    let image = task.as_ref().is_none_or(|t| wanted.is_our_image(t));
     let hint = match state {
         State::Complete if image => {
-            tracing::info!(host = %name, image = %deploy.image, "deploy complete");
+            tracing::info!(host = %wanted.name, image = wanted.image.map(Id::get), "{} complete", wanted.kind);
             return Ok(());
         }
         State::Complete => {
-            let error = format!(
-                "FOG's task {id} wrote another image than {} to `{name}`",
-                deploy.image
-            );
+            let error = format!("FOG's task {id} was of another image than {subject}");
             return Err(
                 Failure::refused(error).hint("look who changed the host in FOG meanwhile, and run again")
             );
         }
-        State::Cancelled => "somebody cancelled it in FOG; run again if the image is still wanted",
+        State::Cancelled => "somebody cancelled it in FOG; run again if it is still wanted",
         State::Failed => "look at the host's console and at FOG's imaging log",
-        _ => "look at FOG's imaging log whether the image is on the disk",
+        _ => "look at FOG's imaging log whether it was done",
     };
-    let error = format!(
-        "FOG says that task {id}, image {} for `{name}`, is {state}",
-        deploy.image
-    );
+    let error = format!("FOG says that task {id}, {subject}, is {state}");
     Err(Failure::refused(error).hint(hint))
 }
 
-fn interrupted(deploy: &Deploy) -> Stop {
-    let name = deploy.name;
+fn interrupted(wanted: &HostTask) -> Stop {
+    let subject = wanted.subject();
     if wait::stopped() == Some(wait::Stop::Cancelled) {
-        let error = format!("the deploy of `{name}` was cancelled");
+        let error = format!("{subject} was cancelled");
         return Stop::cancelling(Failure::new(Kind::Cancelled, error));
     }
-    // The host may be writing its disk, and nobody would power-cycle it for another deploy.
-    let error = format!("the wait for the deploy of `{name}` was stopped by a signal; the deploy goes on");
+    // The host may be at work on its disk, and nobody would power-cycle it for another task.
+    let error = format!(
+        "the wait for {subject} was stopped by a signal; the {} goes on",
+        wanted.kind
+    );
     Stop::leaving(
         Failure::new(Kind::Cancelled, error).hint("run again with the same `request` to wait for its end"),
     )
 }
 
-fn stuck(deploy: &Deploy, id: Id, last: Option<&Task>, how: &str, seconds: u64) -> Stop {
+fn stuck(wanted: &HostTask, id: Id, last: Option<&Task>, how: &str, seconds: u64) -> Stop {
     let seen = last.map_or_else(
         || "never seen".to_owned(),
         |t| format!("{} at {} %", t.state, t.percent),
     );
     let error = format!(
-        "FOG's task {id}, image {} for `{}`, {how} after {seconds} s: {seen}",
-        deploy.image, deploy.name
+        "FOG's task {id}, {}, {how} after {seconds} s: {seen}",
+        wanted.subject()
     );
     let hint = match last.map(|t| t.state) {
         Some(State::Queued) => "the host never asked FOG for it: see on its console whether it boots by PXE",

@@ -1,0 +1,54 @@
+//! What the lab remembers of a host's last task of a kind.
+
+use laas_core::action::Context;
+use laas_core::failure::Context as _;
+use laas_core::{Failure, HostName};
+use laas_fog::Id;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+/// How far a task has come. It is a part of the values of `image_<host>` and the like.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Begun {
+    /// `None` for what a person started by hand.
+    pub request: Option<String>,
+    /// Not known between the order to FOG and the first look at its queue.
+    pub fog_task: Option<Id>,
+    pub state: Stage,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Stage {
+    Starting,
+    Running,
+    Done,
+}
+
+/// The record of the host below this prefix, `image` for `image_<host>`. One that can't be read counts as none, since a
+/// task can always be repeated.
+///
+/// # Errors
+/// The datastore can't be read.
+pub fn load<R: DeserializeOwned>(
+    context: &Context,
+    prefix: &str,
+    host: &HostName,
+) -> Result<Option<R>, Failure> {
+    let found = context.datastore()?.get_record(&format!("{prefix}_{host}"));
+    found.at_peer("datastore").of_host(host)
+}
+
+/// # Errors
+/// The datastore can't be written.
+pub fn store(
+    context: &Context,
+    prefix: &str,
+    host: &HostName,
+    record: &impl Serialize,
+) -> Result<(), Failure> {
+    let stored = context
+        .datastore()?
+        .put_record(&format!("{prefix}_{host}"), record);
+    stored.at_peer("datastore").of_host(host)
+}
