@@ -5,7 +5,7 @@ use laas_bmc::account::{self, TENANT, Wish};
 use laas_bmc::{Bmc, BmcError, Login, Privilege};
 use laas_core::action::{Action, Context};
 use laas_core::failure::Context as _;
-use laas_core::names::AccountName;
+use laas_core::names::{AccountName, BmcSlot};
 use laas_core::{Failure, HostName, Kind, Mac, Secret, inventory};
 use laas_dashboard::{BmcAccess, DashboardError};
 use serde::{Deserialize, Serialize};
@@ -41,7 +41,7 @@ pub struct Output {
     privilege: Privilege,
     address: Ipv4Addr,
     mac: Mac,
-    slot: u8,
+    slot: BmcSlot,
 }
 
 /// The value of the (encrypted) key `bmc_user_<host>`. It is written before the BMC is told, so that a password
@@ -50,7 +50,7 @@ pub struct Output {
 struct Record {
     user: String,
     password: Secret,
-    slot: u8,
+    slot: BmcSlot,
     request: String,
     /// Whether the dashboard has it too.
     #[serde(default)]
@@ -75,7 +75,12 @@ impl Action for Args {
 
         let stored = Record::load(context, &self.host)?;
         let stands = match &stored {
-            Some(record) if record.request == self.request && record.user == self.user.as_str() => {
+            // One whose slot is not known was cut off while it was made, and is found again by its name.
+            Some(record)
+                if record.request == self.request
+                    && record.user == self.user.as_str()
+                    && record.slot != BmcSlot::to_be_made() =>
+            {
                 opens(bmc, record).at_peer(bmcs::PEER).of_host(&self.host)?
             }
             _ => false,
@@ -85,14 +90,14 @@ impl Action for Args {
             Some(record) if stands => record,
             stored => {
                 changed = true;
-                let record = self
+                let mut record = self
                     .next(bmc, &held.entry, stored)
                     .at_peer(bmcs::PEER)
                     .of_host(&self.host)?;
                 if !self.dry_run {
                     record.store(context, &self.host)?;
                     let login = record.login();
-                    account::establish(bmc, record.slot, &login)
+                    record.slot = account::establish(bmc, &record.slot, &login)
                         .at_peer(bmcs::PEER)
                         .of_host(&self.host)?;
                 }
@@ -137,7 +142,7 @@ impl Args {
             user: self.user.as_str(),
             last: stored.as_ref().map(|r| r.user.as_str()),
             lab_user: &entry.user,
-            configured: entry.user_slot,
+            configured: entry.user_slot.as_ref(),
         };
         let slot = account::slot(&bmc.users()?, &wish, bmc.address())?;
         let ours = stored.filter(|r| r.request == self.request);

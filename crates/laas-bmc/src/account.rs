@@ -1,10 +1,15 @@
 //! The tenants' account on a BMC: which slot it takes, and the proof that it works.
 
 use crate::{Bmc, BmcError, Login, Privilege, User};
+use laas_core::names::BmcSlot;
 
 /// What tenants get: power, boot device and console. An administrator could change the lab's own password, and
 /// would keep the BMC after the end of the booking.
 pub const TENANT: Privilege = Privilege::Operator;
+
+/// The nameless user of IPMI, whatever its name says; in Redfish iDRAC keeps this one back, too, and iLO's first account
+/// is the factory's administrator.
+const RESERVED: Option<u8> = Some(1);
 
 /// What is asked of a slot.
 #[derive(Clone, Copy, Debug)]
@@ -16,19 +21,19 @@ pub struct Wish<'a> {
     /// The account that the lab itself uses.
     pub lab_user: &'a str,
     /// The slot that the inventory sets aside for tenants.
-    pub configured: Option<u8>,
+    pub configured: Option<&'a BmcSlot>,
 }
 
 /// The slot for the tenants' account: the configured one, else the one that has its name, else a free one.
 ///
 /// # Errors
 /// The slot or the name is the lab's own, another slot has it already, or none is free.
-pub fn slot(users: &[User], wish: &Wish<'_>, address: &str) -> Result<u8, BmcError> {
-    let refuse = |slot, what| {
+pub fn slot(users: &[User], wish: &Wish<'_>, address: &str) -> Result<BmcSlot, BmcError> {
+    let refuse = |slot: &BmcSlot, what| {
         Err(BmcError::Slot {
             address: address.to_owned(),
             user: wish.user.to_owned(),
-            slot,
+            slot: slot.clone(),
             what,
         })
     };
@@ -36,36 +41,39 @@ pub fn slot(users: &[User], wish: &Wish<'_>, address: &str) -> Result<u8, BmcErr
     let named = called(wish.user).or_else(|| called(wish.last?));
     let slot = match (wish.configured, named) {
         // The BMC would let the first one log in, whose password nobody knows or the last tenant does.
-        (Some(slot), Some(other)) if other.slot != slot => {
-            return refuse(other.slot, "another account of tenants");
+        (Some(slot), Some(other)) if other.slot != *slot => {
+            return refuse(&other.slot, "another account of tenants");
         }
         (Some(slot), _) => slot,
-        (None, Some(user)) => user.slot,
+        (None, Some(user)) => &user.slot,
         (None, None) => {
-            // Slot 1 is the nameless user of IPMI, whatever its name says.
-            let free = users.iter().find(|u| u.slot > 1 && u.name.is_empty());
+            let free = users
+                .iter()
+                .find(|u| u.slot.number() != RESERVED && u.name.is_empty());
             let full = || BmcError::Full {
                 address: address.to_owned(),
                 user: wish.user.to_owned(),
             };
-            free.ok_or_else(full)?.slot
+            &free.ok_or_else(full)?.slot
         }
     };
-    let now = users.iter().find(|u| u.slot == slot);
+    let now = users.iter().find(|u| u.slot == *slot);
     match now {
         None => refuse(slot, "none that the BMC has"),
-        Some(user) if slot == 1 || user.name == wish.lab_user => refuse(slot, "the lab's own account"),
+        Some(user) if slot.number() == RESERVED || user.name == wish.lab_user => {
+            refuse(slot, "the lab's own account")
+        }
         Some(_) if wish.user == wish.lab_user => refuse(slot, "for tenants, and the name is the lab's own"),
-        Some(_) => Ok(slot),
+        Some(_) => Ok(slot.clone()),
     }
 }
 
-/// Gives `slot` to the tenants' account and proves that it can log in.
+/// Gives `slot` to the tenants' account and proves that it can log in. Says which slot the account has.
 ///
 /// # Errors
 /// The BMC can't be asked, refuses, or says yes and does nothing.
-pub fn establish(bmc: &dyn Bmc, slot: u8, login: &Login) -> Result<(), BmcError> {
-    bmc.set_user(slot, login, TENANT)?;
+pub fn establish(bmc: &dyn Bmc, slot: &BmcSlot, login: &Login) -> Result<BmcSlot, BmcError> {
+    let slot = bmc.set_user(slot, login, TENANT)?;
     let users = bmc.users()?;
     let now = users.iter().find(|u| u.slot == slot);
     match now {
@@ -81,7 +89,8 @@ pub fn establish(bmc: &dyn Bmc, slot: u8, login: &Login) -> Result<(), BmcError>
             });
         }
     }
-    bmc.prove(login, TENANT)
+    bmc.prove(login, TENANT)?;
+    Ok(slot)
 }
 
 #[cfg(test)]
@@ -92,7 +101,7 @@ mod tests {
 
     fn users(names: &[(u8, &str)]) -> Vec<User> {
         let user = |(slot, name): &(u8, &str)| User {
-            slot: *slot,
+            slot: (*slot).into(),
             name: (*name).to_owned(),
             privilege: None,
         };
@@ -124,15 +133,18 @@ mod tests {
             (&full, "opnfv", None, Err("no free slot")),
             (&[], "opnfv", None, Err("no free slot")),
         ] {
+            let configured: Option<BmcSlot> = configured.map(u8::into);
             let wish = Wish {
                 user,
                 last: Some("renamed"),
                 lab_user: "ADMIN",
-                configured,
+                configured: configured.as_ref(),
             };
             let found = slot(&users(present), &wish, "bmc");
             match (found, expected) {
-                (Ok(found), Ok(slot)) => assert_eq!(found, slot, "{present:?} {user} {configured:?}"),
+                (Ok(found), Ok(slot)) => {
+                    assert_eq!(found.number(), Some(slot), "{present:?} {user} {configured:?}")
+                }
                 (Err(error), Err(word)) => assert!(error.to_string().contains(word), "{error} / {word}"),
                 other => panic!("{other:?} for {present:?} {user} {configured:?}"),
             }
@@ -142,7 +154,7 @@ mod tests {
     #[test]
     fn an_account_counts_when_it_reads_back_and_logs_in() {
         let user = |name: &str, privilege| User {
-            slot: 4,
+            slot: 4.into(),
             name: name.to_owned(),
             privilege,
         };
@@ -171,9 +183,9 @@ mod tests {
                 user: "opnfv".to_owned(),
                 password: Secret::new(password),
             };
-            let end = establish(&bmc, 4, &login).map_err(|e| e.to_string());
+            let end = establish(&bmc, &4.into(), &login).map_err(|e| e.to_string());
             match expected {
-                Ok(()) => assert_eq!(end, Ok(())),
+                Ok(()) => assert_eq!(end, Ok(4.into())),
                 Err(word) => assert!(end.clone().unwrap_err().contains(word), "{end:?} / {word}"),
             }
         }

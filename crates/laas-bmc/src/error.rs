@@ -2,6 +2,7 @@
 
 use crate::{BootState, Button, Power};
 use laas_core::child::ChildError;
+use laas_core::names::BmcSlot;
 use laas_core::wait::Ended;
 use laas_core::{Classify, Kind};
 
@@ -47,20 +48,22 @@ pub enum BmcError {
     UserStays {
         address: String,
         user: String,
-        slot: u8,
+        slot: BmcSlot,
         found: String,
     },
     #[error("the tenants' account can't be `{user}`: slot {slot} of the BMC `{address}` is {what}")]
     Slot {
         address: String,
         user: String,
-        slot: u8,
+        slot: BmcSlot,
         what: &'static str,
     },
     #[error("the BMC `{address}` has no free slot for `{user}`")]
     Full { address: String, user: String },
     #[error("`{user}` and its password must be printable ASCII of at most 16 characters")]
     Unfit { user: String },
+    #[error("the account can't have slot `{slot}` of the BMC `{address}`, whose slots are numbers")]
+    NoNumber { address: String, slot: BmcSlot },
     #[error("the BMC `{address}` can't be driven by `redfish` yet")]
     Driver { address: String },
 }
@@ -87,7 +90,11 @@ impl Classify for BmcError {
             | Self::ResetOfOff { .. }
             | Self::BootStays { .. }
             | Self::UserStays { .. } => Kind::Refused,
-            Self::Slot { .. } | Self::Full { .. } | Self::Unfit { .. } | Self::Driver { .. } => Kind::Input,
+            Self::Slot { .. }
+            | Self::NoNumber { .. }
+            | Self::Full { .. }
+            | Self::Unfit { .. }
+            | Self::Driver { .. } => Kind::Input,
         }
     }
 
@@ -110,6 +117,7 @@ impl Classify for BmcError {
             Self::BootStays { .. } | Self::UserStays { .. } => {
                 "a restart of the BMC often helps (`mc reset cold`)"
             }
+            Self::NoNumber { .. } => "correct `bmc.user_slot`, e.g. 4",
             Self::Slot { .. } => "correct `bmc.user_slot`, or clear the slot on the BMC",
             Self::Full { .. } => "clear a slot on the BMC, or set `bmc.user_slot`",
             Self::Driver { .. } => "set `bmc.driver` of the host to `ipmi`",

@@ -2,6 +2,7 @@
 
 use crate::{Bmc, BmcError, Boot, BootState, Button, Login, Power, Privilege, User};
 use laas_core::Mac;
+use laas_core::names::BmcSlot;
 use std::cell::RefCell;
 use std::collections::VecDeque;
 
@@ -58,8 +59,8 @@ impl Bmc for Fake {
         Ok(self.users.clone())
     }
 
-    fn set_user(&self, _: u8, _: &Login, _: Privilege) -> Result<(), BmcError> {
-        Ok(())
+    fn set_user(&self, slot: &BmcSlot, _: &Login, _: Privilege) -> Result<BmcSlot, BmcError> {
+        Ok(slot.clone())
     }
 
     fn prove(&self, login: &Login, _: Privilege) -> Result<(), BmcError> {

@@ -12,6 +12,7 @@ pub mod power;
 pub use error::BmcError;
 
 use laas_core::inventory::{self, BmcDriver};
+use laas_core::names::BmcSlot;
 use laas_core::{Mac, Secret};
 use serde::Serialize;
 use std::fmt;
@@ -47,11 +48,12 @@ pub trait Bmc {
     /// The BMC can't be asked.
     fn users(&self) -> Result<Vec<User>, BmcError>;
 
-    /// Gives the slot to this account alone: name, password and rights, and lets it log in.
+    /// Gives the slot to this account alone: name, password and rights, and lets it log in. Says which slot it has
+    /// now, which the BMC decides if it was [`BmcSlot::to_be_made`].
     ///
     /// # Errors
     /// The BMC can't be asked or refuses; the account may be half made.
-    fn set_user(&self, slot: u8, login: &Login, privilege: Privilege) -> Result<(), BmcError>;
+    fn set_user(&self, slot: &BmcSlot, login: &Login, privilege: Privilege) -> Result<BmcSlot, BmcError>;
 
     /// Opens a session as this user, which is the only proof that the password is the right one.
     ///
@@ -188,7 +190,7 @@ impl fmt::Display for BootState {
 /// A slot of the BMC's table of users.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct User {
-    pub slot: u8,
+    pub slot: BmcSlot,
     /// Empty if the slot is free.
     pub name: String,
     pub privilege: Option<Privilege>,

@@ -1,6 +1,7 @@
 //! The lab's machines as `hosts.json` describes them.
 
 use crate::datastore::{Datastore, DatastoreError};
+use crate::names::BmcSlot;
 use crate::{Classify, HostName, Kind, Mac, Secret, VlanId};
 use serde::Deserialize;
 use serde_json::Value;
@@ -67,9 +68,9 @@ pub struct Bmc {
     /// IPMI cipher suite: 17 (the default) or 3.
     #[serde(default)]
     pub cipher: Option<u8>,
-    /// The slot of the tenants' account; a free one is looked for if it is absent.
+    /// The slot of the tenants' account, in Redfish its id; a free one is looked for if it is absent.
     #[serde(default)]
-    pub user_slot: Option<u8>,
+    pub user_slot: Option<BmcSlot>,
     /// For the dashboard; asked from the BMC if it is absent.
     #[serde(default)]
     pub mac: Option<Mac>,

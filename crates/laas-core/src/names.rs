@@ -165,6 +165,80 @@ impl FromStr for AccountName {
     }
 }
 
+/// A slot of a BMC's table of accounts: a number in IPMI, the account's id in Redfish.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BmcSlot(String);
+
+impl BmcSlot {
+    /// The slot of an account that is yet to be made, on a BMC that gives it an id itself. No id is written so.
+    pub fn to_be_made() -> Self {
+        Self("+".to_owned())
+    }
+
+    /// The number that IPMI knows it by.
+    pub fn number(&self) -> Option<u8> {
+        self.0.parse().ok()
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for BmcSlot {
+    type Err = ParseError;
+
+    fn from_str(text: &str) -> Result<Self, ParseError> {
+        let ok = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+        let is_id =
+            !text.is_empty() && text.len() <= 63 && text.chars().all(ok) && !text.starts_with(['.', '-']);
+        if !is_id && text != Self::to_be_made().0 {
+            return Err(error(
+                text,
+                "a slot of a BMC (a number, or an account's id of letters, digits, `.`, `_`, `-`)",
+            ));
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+
+impl From<u8> for BmcSlot {
+    fn from(number: u8) -> Self {
+        Self(number.to_string())
+    }
+}
+
+impl fmt::Display for BmcSlot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl Serialize for BmcSlot {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.number() {
+            Some(number) => serializer.serialize_u8(number),
+            None => serializer.serialize_str(&self.0),
+        }
+    }
+}
+
+/// From a number or a text: inventories were written with numbers.
+impl<'de> Deserialize<'de> for BmcSlot {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Written {
+            Number(u8),
+            Text(String),
+        }
+        match Written::deserialize(deserializer)? {
+            Written::Number(number) => Ok(number.into()),
+            Written::Text(text) => text.parse().map_err(serde::de::Error::custom),
+        }
+    }
+}
+
 /// The id of a task on the dashboard: a lower-case UUID.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TaskId(String);
@@ -237,6 +311,7 @@ mod tests {
             assert!(bad.parse::<AccountName>().is_err(), "{bad:?}");
             assert!(bad.parse::<TaskId>().is_err(), "{bad:?}");
             assert!(bad.parse::<Mac>().is_err(), "{bad:?}");
+            assert!(bad.parse::<BmcSlot>().is_err(), "{bad:?}");
         }
         for bad in [
             "",
@@ -272,6 +347,22 @@ mod tests {
                 .iter()
                 .all(|t| t.parse::<VlanId>().is_err())
         );
+    }
+
+    #[test]
+    fn a_slot_is_a_number_or_an_id() {
+        for (written, number) in [
+            ("4", Some(4)),
+            ("\"4\"", Some(4)),
+            ("\"opnfv\"", None),
+            ("\"+\"", None),
+        ] {
+            let slot: BmcSlot = serde_json::from_str(written).unwrap();
+            assert_eq!(slot.number(), number);
+            let printed = serde_json::to_string(&slot).unwrap();
+            assert_eq!(serde_json::from_str::<BmcSlot>(&printed).unwrap(), slot);
+        }
+        assert!(serde_json::from_str::<BmcSlot>("\"../1\"").is_err());
     }
 
     #[test]

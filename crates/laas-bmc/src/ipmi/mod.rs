@@ -10,6 +10,7 @@ use crate::{Bmc, BmcError, Boot, BootState, Button, Login, Power, Privilege, Use
 use bytes::Request;
 use laas_core::child::Tool;
 use laas_core::inventory;
+use laas_core::names::BmcSlot;
 use laas_core::scratch::Scratch;
 use laas_core::wait::Deadline;
 use laas_core::{Mac, Secret};
@@ -87,6 +88,13 @@ impl Ipmi {
     fn channel(&self) -> Result<u8, BmcError> {
         let data = self.raw(&bytes::get_channel_info())?;
         Ok(data.first().copied().unwrap_or_default() & 0x0f)
+    }
+
+    fn number(&self, slot: &BmcSlot) -> Result<u8, BmcError> {
+        slot.number().ok_or_else(|| BmcError::NoNumber {
+            address: self.address.clone(),
+            slot: slot.clone(),
+        })
     }
 
     fn tool(&self, login: &Login, privilege: Privilege) -> Tool {
@@ -205,18 +213,20 @@ impl Bmc for Ipmi {
         self.parsed("user list", &output, parse::users)
     }
 
-    fn set_user(&self, slot: u8, login: &Login, privilege: Privilege) -> Result<(), BmcError> {
+    fn set_user(&self, slot: &BmcSlot, login: &Login, privilege: Privilege) -> Result<BmcSlot, BmcError> {
+        let number = self.number(slot)?;
         let unfit = || BmcError::Unfit {
             user: login.user.clone(),
         };
-        let name = bytes::set_user_name(slot, &login.user).ok_or_else(unfit)?;
-        let password = bytes::set_user_password(slot, login.password.expose()).ok_or_else(unfit)?;
+        let name = bytes::set_user_name(number, &login.user).ok_or_else(unfit)?;
+        let password = bytes::set_user_password(number, login.password.expose()).ok_or_else(unfit)?;
         let channel = self.channel()?;
         // Enabled last, so that no half-made account lets anyone in.
         self.raw(&name)?;
         self.raw_secret(&password)?;
-        self.raw(&bytes::set_user_access(slot, channel, privilege))?;
-        self.raw(&bytes::enable_user(slot)).map(drop)
+        self.raw(&bytes::set_user_access(number, channel, privilege))?;
+        self.raw(&bytes::enable_user(number))?;
+        Ok(slot.clone())
     }
 
     fn prove(&self, login: &Login, privilege: Privilege) -> Result<(), BmcError> {

@@ -76,7 +76,7 @@ pub fn users(stdout: &str) -> Option<Vec<User>> {
         };
         let name = fields.nth(3)?.trim().to_owned();
         Some(User {
-            slot: slot.trim().parse().ok()?,
+            slot: slot.trim().parse::<u8>().ok()?.into(),
             name,
             privilege,
         })
@@ -155,7 +155,7 @@ mod tests {
         let found = users(captured).unwrap();
         let names: Vec<_> = found
             .iter()
-            .map(|u| (u.slot, u.name.as_str(), u.privilege))
+            .map(|u| (u.slot.number().unwrap(), u.name.as_str(), u.privilege))
             .collect();
         assert_eq!(
             names,

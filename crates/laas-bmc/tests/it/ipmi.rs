@@ -178,7 +178,8 @@ fn a_tenants_account_opens_with_its_new_password_only() {
     for password in ["Sixteen0letters1", "Sixteen0letters2"] {
         let slot = account::slot(&bmc.users().unwrap(), &wish, bmc.address()).unwrap();
         assert_eq!(
-            slot, 4,
+            slot,
+            4.into(),
             "slot 3 is somebody's, and the second time it is the same one"
         );
         let login = Login {
@@ -189,7 +190,7 @@ fn a_tenants_account_opens_with_its_new_password_only() {
             bmc.prove(&login, Privilege::Operator),
             Err(BmcError::Login { .. })
         ));
-        account::establish(bmc.as_ref(), slot, &login).unwrap();
+        account::establish(bmc.as_ref(), &slot, &login).unwrap();
         bmc.prove(&login, Privilege::Operator).unwrap();
         if let Some(old) = old.replace(login) {
             assert!(matches!(
@@ -216,7 +217,7 @@ fn what_the_bmc_refuses_is_said_with_its_code() {
         user: "opnfv".to_owned(),
         password: Secret::new("Sixteen0letters1"),
     };
-    let error = bmc.set_user(63 + 1, &login, Privilege::Operator).unwrap_err();
+    let error = bmc.set_user(&64.into(), &login, Privilege::Operator).unwrap_err();
     assert!(matches!(error, BmcError::Refused { code: 0xcc, .. }), "{error:?}");
     assert!(!format!("{error:?} {error}").contains("Sixteen"), "{error:?}");
 }
@@ -242,7 +243,7 @@ fn no_password_is_ever_in_a_command_line() {
         user: "opnfv".to_owned(),
         password: Secret::new("Sixteen0letters1"),
     };
-    account::establish(bmc.as_ref(), 4, &login).unwrap();
+    account::establish(bmc.as_ref(), &4.into(), &login).unwrap();
     // SAFETY: as above.
     unsafe { std::env::set_var("PATH", path) };
     let lines = std::fs::read_to_string(log).unwrap();
