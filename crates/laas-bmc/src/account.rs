@@ -74,23 +74,32 @@ pub fn slot(users: &[User], wish: &Wish<'_>, address: &str) -> Result<BmcSlot, B
 /// The BMC can't be asked, refuses, or says yes and does nothing.
 pub fn establish(bmc: &dyn Bmc, slot: &BmcSlot, login: &Login) -> Result<BmcSlot, BmcError> {
     let slot = bmc.set_user(slot, login, TENANT)?;
-    let users = bmc.users()?;
-    let now = users.iter().find(|u| u.slot == slot);
-    match now {
-        Some(user) if user.name == login.user && user.privilege == Some(TENANT) => {}
-        other => {
-            return Err(BmcError::UserStays {
-                address: bmc.address().to_owned(),
-                user: login.user.clone(),
-                slot,
-                found: other.map_or("nothing".to_owned(), |u| {
-                    format!("`{}`, {:?}", u.name, u.privilege)
-                }),
-            });
-        }
+    let now = bmc.user(&slot)?;
+    let stands = now.name == login.user && now.privilege == Some(TENANT) && now.enabled != Some(false);
+    if !(stands && now.access) {
+        return Err(stays(bmc, &login.user, &now));
     }
     bmc.prove(login, TENANT)?;
     Ok(slot)
+}
+
+fn stays(bmc: &dyn Bmc, user: &str, now: &User) -> BmcError {
+    let privilege = match now.privilege {
+        Some(privilege) => format!("{privilege:?}"),
+        None => "no privilege".to_owned(),
+    };
+    let flag = |is, name| if is { name } else { "" };
+    BmcError::UserStays {
+        address: bmc.address().to_owned(),
+        user: user.to_owned(),
+        slot: now.slot.clone(),
+        found: format!(
+            "`{}`, {privilege}{}{}",
+            now.name,
+            flag(now.enabled == Some(false), ", disabled"),
+            flag(!now.access, ", no access over LAN"),
+        ),
+    }
 }
 
 #[cfg(test)]
@@ -104,6 +113,8 @@ mod tests {
             slot: (*slot).into(),
             name: (*name).to_owned(),
             privilege: None,
+            enabled: None,
+            access: false,
         };
         names.iter().map(user).collect()
     }
@@ -157,6 +168,16 @@ mod tests {
             slot: 4.into(),
             name: name.to_owned(),
             privilege,
+            enabled: None,
+            access: true,
+        };
+        let disabled = User {
+            enabled: Some(false),
+            ..user("opnfv", Some(TENANT))
+        };
+        let shut_out = User {
+            access: false,
+            ..user("opnfv", Some(TENANT))
         };
         for (present, password, expected) in [
             (vec![user("opnfv", Some(TENANT))], "right", Ok(())),
@@ -172,7 +193,9 @@ mod tests {
                 Err("Administrator"),
             ),
             (vec![user("opnfv", None)], "right", Err("says otherwise")),
-            (vec![], "right", Err("says otherwise: nothing")),
+            (vec![disabled], "right", Err("disabled")),
+            (vec![shut_out], "right", Err("no access")),
+            (vec![], "right", Err("says otherwise: ``, no privilege")),
         ] {
             let bmc = Fake {
                 users: present,

@@ -64,6 +64,8 @@ pub enum BmcError {
     Unfit { user: String },
     #[error("the account can't have slot `{slot}` of the BMC `{address}`, whose slots are numbers")]
     NoNumber { address: String, slot: BmcSlot },
+    #[error("the operating system gives no random numbers")]
+    Random,
     #[error("the BMC `{address}` can't be driven by `redfish` yet")]
     Driver { address: String },
 }
@@ -94,6 +96,7 @@ impl Classify for BmcError {
             | Self::NoNumber { .. }
             | Self::Full { .. }
             | Self::Unfit { .. }
+            | Self::Random
             | Self::Driver { .. } => Kind::Input,
         }
     }
@@ -125,6 +128,7 @@ impl Classify for BmcError {
             | Self::Failed { .. }
             | Self::Refused { .. }
             | Self::Waiting { .. }
+            | Self::Random
             | Self::Unfit { .. } => {
                 return None;
             }

@@ -1,6 +1,6 @@
 //! A BMC of a script, for what a real one does too seldom.
 
-use crate::{Bmc, BmcError, Boot, BootState, Button, Login, Power, Privilege, User};
+use crate::{Bmc, BmcError, Boot, BootState, Button, Info, Login, Power, Privilege, User};
 use laas_core::Mac;
 use laas_core::names::BmcSlot;
 use std::cell::RefCell;
@@ -63,6 +63,22 @@ impl Bmc for Fake {
         Ok(slot.clone())
     }
 
+    fn user(&self, slot: &BmcSlot) -> Result<User, BmcError> {
+        let free = User {
+            slot: slot.clone(),
+            name: String::new(),
+            privilege: None,
+            enabled: None,
+            access: false,
+        };
+        let found = self.users.iter().find(|u| u.slot == *slot);
+        Ok(found.cloned().unwrap_or(free))
+    }
+
+    fn disable_user(&self, _: &BmcSlot) -> Result<(), BmcError> {
+        Ok(())
+    }
+
     fn prove(&self, login: &Login, _: Privilege) -> Result<(), BmcError> {
         if login.password.expose() == self.password {
             return Ok(());
@@ -74,6 +90,10 @@ impl Bmc for Fake {
     }
 
     fn mac(&self) -> Result<Mac, BmcError> {
+        Err(silent())
+    }
+
+    fn info(&self) -> Result<Info, BmcError> {
         Err(silent())
     }
 }

@@ -6,10 +6,12 @@ pub mod account;
 mod error;
 #[cfg(test)]
 mod fake;
+pub mod info;
 pub mod ipmi;
 pub mod power;
 
 pub use error::BmcError;
+pub use info::Info;
 
 use laas_core::inventory::{self, BmcDriver};
 use laas_core::names::BmcSlot;
@@ -55,6 +57,19 @@ pub trait Bmc {
     /// The BMC can't be asked or refuses; the account may be half made.
     fn set_user(&self, slot: &BmcSlot, login: &Login, privilege: Privilege) -> Result<BmcSlot, BmcError>;
 
+    /// One slot, with all that the BMC says of it.
+    ///
+    /// # Errors
+    /// The BMC can't be asked.
+    fn user(&self, slot: &BmcSlot) -> Result<User, BmcError>;
+
+    /// Shuts the account of this slot out, and empties the slot if the BMC lets it. It is shut out first, so that what
+    /// is left after a failure opens nothing.
+    ///
+    /// # Errors
+    /// The BMC can't be asked or refuses; the account may be half shut out.
+    fn disable_user(&self, slot: &BmcSlot) -> Result<(), BmcError>;
+
     /// Opens a session as this user, which is the only proof that the password is the right one.
     ///
     /// # Errors
@@ -66,6 +81,12 @@ pub trait Bmc {
     /// # Errors
     /// The BMC can't be asked.
     fn mac(&self) -> Result<Mac, BmcError>;
+
+    /// What is built in and how it is. As there is much to ask, this may take several exchanges' time.
+    ///
+    /// # Errors
+    /// The BMC can't be asked.
+    fn info(&self) -> Result<Info, BmcError>;
 }
 
 /// The driver that the inventory asks for. Nothing is sent yet.
@@ -193,7 +214,12 @@ pub struct User {
     pub slot: BmcSlot,
     /// Empty if the slot is free.
     pub name: String,
+    /// `None` if the account has no access, or one that nothing here gives.
     pub privilege: Option<Privilege>,
+    /// `None` if the BMC does not say; in a list of users IPMI never does.
+    pub enabled: Option<bool>,
+    /// Whether it may come in by the way that we come.
+    pub access: bool,
 }
 
 #[derive(Clone, Debug)]

@@ -6,14 +6,14 @@
 mod bytes;
 mod parse;
 
-use crate::{Bmc, BmcError, Boot, BootState, Button, Login, Power, Privilege, User};
+use crate::{Bmc, BmcError, Boot, BootState, Button, Info, Login, Power, Privilege, User, info};
 use bytes::Request;
 use laas_core::child::Tool;
 use laas_core::inventory;
 use laas_core::names::BmcSlot;
 use laas_core::scratch::Scratch;
 use laas_core::wait::Deadline;
-use laas_core::{Mac, Secret};
+use laas_core::{Classify, Kind, Mac, Secret};
 use parse::Why;
 use std::time::Duration;
 
@@ -23,6 +23,11 @@ const CIPHER: u8 = 17;
 const PORT: u16 = 623;
 /// Seconds that ipmitool waits for one answer, and how often it asks again: a dead BMC takes eight seconds.
 const RETRANSMIT: [&str; 4] = ["-N", "1", "-R", "3"];
+
+/// As many as every BMC stores.
+const PASSWORD: usize = 16;
+/// The sensors are asked one by one, hundreds on some boards: they get so many calls' time.
+const SENSORS: u32 = 4;
 
 /// One BMC.
 #[derive(Debug)]
@@ -61,8 +66,10 @@ impl Ipmi {
     }
 
     fn raw_as(&self, request: &Request, login: &Login, privilege: Privilege) -> Result<Vec<u8>, BmcError> {
-        let tool = self.tool(login, privilege).args(["raw"]).args(request.words());
-        let output = self.run(tool, login, request.name)?;
+        // Only with `-v` it says why a session was not opened.
+        let tool = self.tool(login, privilege).args(["-v", "raw"]);
+        let tool = tool.args(request.words());
+        let output = self.run(tool, self.call, login, request.name)?;
         self.parsed(request.name, &output, parse::bytes)
     }
 
@@ -70,8 +77,8 @@ impl Ipmi {
     fn raw_secret(&self, request: &Request) -> Result<(), BmcError> {
         let line = format!("raw {}\n", request.words().join(" "));
         let tool = self.tool(&self.admin, Privilege::Administrator);
-        let tool = tool.args(["exec", "/dev/stdin"]).stdin(line);
-        self.run(tool, &self.admin, request.name).map(drop)
+        let tool = tool.args(["-v", "exec", "/dev/stdin"]).stdin(line);
+        self.run(tool, self.call, &self.admin, request.name).map(drop)
     }
 
     /// The same, understood.
@@ -82,6 +89,28 @@ impl Ipmi {
             what: request.name,
             answer: format!("{data:02x?}"),
         })
+    }
+
+    /// Manufacturer and model.
+    fn machine(&self) -> Result<(Option<String>, Option<String>), BmcError> {
+        let tool = self.tool(&self.admin, Privilege::Administrator);
+        let tool = tool.args(["fru", "print", "0"]);
+        match self.run(tool, self.call, &self.admin, "fru print") {
+            Ok(said) => Ok(parse::fru(&said)),
+            // Many a board comes with an empty or broken one, at which ipmitool fails.
+            Err(error @ BmcError::Failed { .. }) => {
+                tracing::debug!(%error, "no FRU that can be read");
+                Ok((None, None))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn sensors(&self) -> Result<Vec<info::Sensor>, BmcError> {
+        let tool = self.tool(&self.admin, Privilege::Administrator);
+        let tool = tool.args(["sdr", "elist", "full"]);
+        let said = self.run(tool, self.call * SENSORS, &self.admin, "sdr elist")?;
+        self.parsed("sdr elist", &said, parse::sensors)
     }
 
     /// The channel that we are coming by; accounts have rights channel by channel.
@@ -105,13 +134,11 @@ impl Ipmi {
         };
         let port = self.port.to_string();
         let cipher = self.cipher.to_string();
-        // Only with `-v` it says why a session was not opened.
         let tool = match &self.home {
             Some(home) => Tool::new(IPMITOOL).env("HOME", &home.path().to_string_lossy()),
             None => Tool::new(IPMITOOL),
         };
         tool.args([
-            "-v",
             "-I",
             "lanplus",
             "-H",
@@ -128,9 +155,15 @@ impl Ipmi {
     }
 
     /// What the tool printed, if it succeeded.
-    fn run(&self, tool: Tool, login: &Login, what: &'static str) -> Result<String, BmcError> {
+    fn run(
+        &self,
+        tool: Tool,
+        limit: Duration,
+        login: &Login,
+        what: &'static str,
+    ) -> Result<String, BmcError> {
         let address = self.address.clone();
-        let output = match tool.run(&Deadline::after(self.call)) {
+        let output = match tool.run(&Deadline::after(limit)) {
             Ok(output) if output.success() => return Ok(output.stdout),
             Ok(output) => output,
             Err(source) => return Err(BmcError::Tool { address, source }),
@@ -167,6 +200,18 @@ impl Ipmi {
             what,
             answer: answer.split_whitespace().take(24).collect::<Vec<_>>().join(" "),
         })
+    }
+}
+
+/// What a BMC has of something that it need not have.
+fn has<T>(answer: Result<T, BmcError>) -> Result<Option<T>, BmcError> {
+    match answer {
+        Ok(found) => Ok(Some(found)),
+        Err(error @ BmcError::Refused { .. }) if error.kind() == Kind::Refused => {
+            tracing::debug!(%error, "it has none");
+            Ok(None)
+        }
+        Err(error) => Err(error),
     }
 }
 
@@ -208,8 +253,8 @@ impl Bmc for Ipmi {
     fn users(&self) -> Result<Vec<User>, BmcError> {
         let channel = self.channel()?.to_string();
         let tool = self.tool(&self.admin, Privilege::Administrator);
-        let tool = tool.args(["-c", "user", "list", &channel]);
-        let output = self.run(tool, &self.admin, "user list")?;
+        let tool = tool.args(["-v", "-c", "user", "list", &channel]);
+        let output = self.run(tool, self.call, &self.admin, "user list")?;
         self.parsed("user list", &output, parse::users)
     }
 
@@ -229,6 +274,51 @@ impl Bmc for Ipmi {
         Ok(slot.clone())
     }
 
+    fn user(&self, slot: &BmcSlot) -> Result<User, BmcError> {
+        let number = self.number(slot)?;
+        let channel = self.channel()?;
+        let name = self.read(&bytes::get_user_name(number), bytes::user_name);
+        let name = match name {
+            Ok(name) => name,
+            // So some BMCs say that it has none.
+            Err(BmcError::Refused {
+                code: 0xcb | 0xcc, ..
+            }) => String::new(),
+            Err(error) => return Err(error),
+        };
+        let rights = self.read(&bytes::get_user_access(number, channel), bytes::user_access)?;
+        let (privilege, enabled, access) = rights;
+        Ok(User {
+            slot: slot.clone(),
+            name,
+            privilege,
+            enabled,
+            access,
+        })
+    }
+
+    fn disable_user(&self, slot: &BmcSlot) -> Result<(), BmcError> {
+        let number = self.number(slot)?;
+        let channel = self.channel()?;
+        self.raw(&bytes::disable_user(number))?;
+        // There are BMCs where one of these alone is not kept, or is undone by whoever enables the slot again. With a
+        // password that nobody knows, what the last tenant knows opens nothing even then.
+        self.raw(&bytes::no_user_access(number, channel))?;
+        let password = Secret::random(PASSWORD).map_err(|_| BmcError::Random)?;
+        let password = bytes::set_user_password(number, password.expose());
+        self.raw_secret(&password.ok_or(BmcError::Random)?)?;
+        // Last, since the name is what a run finds the slot by that goes on after this one was killed. Some BMCs never
+        // give up a name, and the account stays where it is, shut out.
+        match self.raw(&bytes::clear_user_name(number)) {
+            Ok(_) => Ok(()),
+            Err(error @ BmcError::Refused { .. }) if error.kind() == Kind::Refused => {
+                tracing::debug!(%error, %slot, "the name stays");
+                Ok(())
+            }
+            Err(error) => Err(error),
+        }
+    }
+
     fn prove(&self, login: &Login, privilege: Privilege) -> Result<(), BmcError> {
         self.raw_as(&bytes::get_chassis_status(), login, privilege)
             .map(drop)
@@ -237,5 +327,27 @@ impl Bmc for Ipmi {
     fn mac(&self) -> Result<Mac, BmcError> {
         let channel = self.channel()?;
         self.read(&bytes::get_lan_mac(channel), bytes::mac)
+    }
+
+    fn info(&self) -> Result<Info, BmcError> {
+        let (firmware, ipmi) = self.read(&bytes::get_device_id(), bytes::versions)?;
+        let (manufacturer, model) = match has(self.raw(&bytes::get_fru_area()))? {
+            Some(_) => self.machine()?,
+            None => (None, None),
+        };
+        let records = has(self.read(&bytes::get_sdr_repository(), bytes::sdr_records))?;
+        let sensors = match records {
+            // ipmitool fills an empty repository with what it takes for sensors, after it has erased it.
+            None | Some(0) => Vec::new(),
+            Some(_) => self.sensors()?,
+        };
+        Ok(Info {
+            manufacturer,
+            model,
+            firmware: Some(firmware),
+            protocol: format!("IPMI {ipmi}"),
+            mac: has(self.mac())?,
+            sensors,
+        })
     }
 }

@@ -1,5 +1,6 @@
 //! What ipmitool prints.
 
+use crate::info::{Sensor, SensorState};
 use crate::{Privilege, User};
 
 /// Why a command failed.
@@ -74,11 +75,14 @@ pub fn users(stdout: &str) -> Option<Vec<User>> {
             "ADMINISTRATOR" => Some(Privilege::Administrator),
             _ => None,
         };
-        let name = fields.nth(3)?.trim().to_owned();
+        let access = fields.next()?.trim() == "true";
+        let name = fields.nth(2)?.trim().to_owned();
         Some(User {
             slot: slot.trim().parse::<u8>().ok()?.into(),
             name,
             privilege,
+            enabled: None,
+            access,
         })
     };
     let users: Vec<_> = stdout
@@ -87,6 +91,56 @@ pub fn users(stdout: &str) -> Option<Vec<User>> {
         .map(user)
         .collect::<Option<_>>()?;
     (!users.is_empty()).then_some(users)
+}
+
+/// Manufacturer and model, from what `fru print 0` says: the machine's if it is there, else the board's.
+pub fn fru(stdout: &str) -> (Option<String>, Option<String>) {
+    let field = |wanted: &str| {
+        let pairs = stdout.lines().filter_map(|line| line.split_once(':'));
+        let found = pairs.filter(|(name, _)| name.trim() == wanted);
+        let mut values = found.map(|(_, value)| value.trim());
+        values.find(|value| !value.is_empty()).map(str::to_owned)
+    };
+    (
+        field("Product Manufacturer").or_else(|| field("Board Mfg")),
+        field("Product Name").or_else(|| field("Board Product")),
+    )
+}
+
+/// The table of `sdr elist full`: name, number, state, entity, reading.
+pub fn sensors(stdout: &str) -> Option<Vec<Sensor>> {
+    let sensor = |line: &str| {
+        // A name may hold a bar, what follows it can't.
+        let mut fields = line.rsplitn(5, '|').map(str::trim);
+        let reading = fields.next()?;
+        let state = fields.nth(1)?;
+        let name = fields.nth(1)?.to_owned();
+        let state = match state {
+            "ok" => SensorState::Ok,
+            // ipmitool puts `l` or `u` before the letters where it knows which threshold was passed.
+            state if state.ends_with("nc") => SensorState::Warning,
+            state if state.ends_with("cr") || state.ends_with("nr") => SensorState::Critical,
+            _ => SensorState::None,
+        };
+        let measured = reading.split_once(' ').and_then(|(number, unit)| {
+            let number: f64 = number.parse().ok()?;
+            Some((number, unit.trim().to_owned()))
+        });
+        let text = (measured.is_none() && !reading.is_empty()).then(|| reading.to_owned());
+        let (value, unit) = measured.unzip();
+        Some(Sensor {
+            name,
+            value,
+            unit,
+            text,
+            state,
+        })
+    };
+    stdout
+        .lines()
+        .filter(|l| !l.trim().is_empty())
+        .map(sensor)
+        .collect()
 }
 
 #[cfg(test)]
@@ -155,20 +209,76 @@ mod tests {
         let found = users(captured).unwrap();
         let names: Vec<_> = found
             .iter()
-            .map(|u| (u.slot.number().unwrap(), u.name.as_str(), u.privilege))
+            .map(|u| {
+                let slot = u.slot.number().unwrap();
+                (slot, u.name.as_str(), u.privilege, u.access)
+            })
             .collect();
         assert_eq!(
             names,
             [
-                (1, "", Some(Privilege::User)),
-                (2, "ADMIN", Some(Privilege::Administrator)),
-                (3, "odd, name", Some(Privilege::Operator)),
-                (4, "", None),
-                (5, "x", None),
+                (1, "", Some(Privilege::User), true),
+                (2, "ADMIN", Some(Privilege::Administrator), true),
+                (3, "odd, name", Some(Privilege::Operator), true),
+                (4, "", None, false),
+                (5, "x", None, false),
             ]
         );
         for foreign in ["", "\n", "<html>", "1,a,b", "x,,true,false,true,USER"] {
             assert_eq!(users(foreign), None, "{foreign:?}");
         }
+    }
+
+    #[test]
+    fn the_machine_is_named_by_its_fru() {
+        let server = " Board Mfg Date        : Unspecified\n Board Mfg             : Lab Boards\n Board Product         : LB-1\n \
+            Product Manufacturer  : Lab: Systems\n Product Name          : Server 1U\n Product Serial        : 0001\n";
+        let board = " Board Mfg             : Supermicro\n Board Product         : X10DRi\n Product Name          : \n";
+        let named = |maker: &str, model: &str| (Some(maker.to_owned()), Some(model.to_owned()));
+        assert_eq!(fru(server), named("Lab: Systems", "Server 1U"));
+        assert_eq!(fru(board), named("Supermicro", "X10DRi"));
+        assert_eq!(
+            fru(" Device not present (Invalid data field in request)\n"),
+            (None, None)
+        );
+    }
+
+    #[test]
+    fn sensors_are_read_whatever_they_say() {
+        let captured = "CPU Temp         | 01h | ok  |  3.1 | 38 degrees C\n\
+            Fan| front       | 02h | ok  | 29.1 | 4200 RPM\n\
+            Board Temp       | 03h | ucr |  7.1 | -1.50 degrees C\n\
+            Lost             | 04h | ns  |  7.1 | No Reading\n\
+            PS Status        | 05h | ok  | 10.1 | Presence detected\n\
+            p0_core0_temp    | 11h | lnc | 208.2 | 32 degrees C\n\
+            AttemptsLeft     | 07h | ok  | 34.1 |\n";
+        let found = sensors(captured).unwrap();
+        let found: Vec<_> = found
+            .iter()
+            .map(|s| {
+                (
+                    s.name.as_str(),
+                    s.value,
+                    s.unit.as_deref(),
+                    s.text.as_deref(),
+                    s.state,
+                )
+            })
+            .collect();
+        use SensorState::{Critical, None as Nothing, Ok, Warning};
+        assert_eq!(
+            found,
+            [
+                ("CPU Temp", Some(38.0), Some("degrees C"), None, Ok),
+                ("Fan| front", Some(4200.0), Some("RPM"), None, Ok),
+                ("Board Temp", Some(-1.5), Some("degrees C"), None, Critical),
+                ("Lost", None, None, Some("No Reading"), Nothing),
+                ("PS Status", None, None, Some("Presence detected"), Ok),
+                ("p0_core0_temp", Some(32.0), Some("degrees C"), None, Warning),
+                ("AttemptsLeft", None, None, None, Ok),
+            ]
+        );
+        assert_eq!(sensors(""), Some(Vec::new()));
+        assert_eq!(sensors("<html>\n"), None);
     }
 }

@@ -210,6 +210,78 @@ fn a_tenants_account_opens_with_its_new_password_only() {
 }
 
 #[test]
+fn an_account_that_is_disabled_opens_nothing_and_leaves_its_slot() {
+    let sim = Sim::start();
+    let bmc = bmc(&sim, ADMIN, PASSWORD, 3);
+    let login = Login {
+        user: "opnfv".to_owned(),
+        password: Secret::new("Sixteen0letters1"),
+    };
+    account::establish(bmc.as_ref(), &4.into(), &login).unwrap();
+    let user = bmc.user(&4.into()).unwrap();
+    assert_eq!(
+        (user.name.as_str(), user.privilege, user.access),
+        ("opnfv", Some(Privilege::Operator), true)
+    );
+    for _ in 0..2 {
+        bmc.disable_user(&4.into()).unwrap();
+        for privilege in [Privilege::User, Privilege::Operator] {
+            let refused = bmc.prove(&login, privilege).unwrap_err();
+            assert!(matches!(refused, BmcError::Login { .. }), "{refused}");
+        }
+        let user = bmc.user(&4.into()).unwrap();
+        assert_eq!(
+            (user.name.as_str(), user.privilege, user.access),
+            ("", None, false)
+        );
+    }
+    // Whoever enables the slot again and gives it its name back still does not let the last tenant in.
+    let other = Login {
+        user: "opnfv".to_owned(),
+        password: Secret::new("Sixteen0letters2"),
+    };
+    account::establish(bmc.as_ref(), &4.into(), &other).unwrap();
+    assert!(bmc.prove(&login, Privilege::User).is_err());
+}
+
+#[test]
+fn a_bmc_says_what_it_is_built_into_and_how_that_is() {
+    use laas_bmc::info::SensorState;
+    let sim = Sim::start();
+    let info = bmc(&sim, ADMIN, PASSWORD, 3).info().unwrap();
+    let firmware = info.firmware.as_deref();
+    assert_eq!((firmware, info.protocol.as_str()), (Some("9.08"), "IPMI 2.0"));
+    let (manufacturer, model) = (info.manufacturer.as_deref(), info.model.as_deref());
+    assert_eq!((manufacturer, model), (Some("Lab Systems"), Some("Server 1U")));
+    assert_eq!(info.mac.unwrap().as_str(), "02:00:00:00:00:10");
+    let sensors: Vec<_> = info
+        .sensors
+        .iter()
+        .map(|s| (s.name.as_str(), s.value, s.state))
+        .collect();
+    assert_eq!(
+        sensors,
+        [
+            ("CPU Temp", Some(38.0), SensorState::Ok),
+            ("Fan, front", Some(4200.0), SensorState::Ok),
+            ("Board Temp", Some(85.0), SensorState::Critical),
+            ("Lost", None, SensorState::None),
+            ("PS Status", None, SensorState::Ok),
+        ]
+    );
+    assert_eq!(info.sensors[4].text.as_deref(), Some("Presence detected"));
+
+    let bare = Sim::start_bare();
+    let info = bmc(&bare, ADMIN, PASSWORD, 3).info().unwrap();
+    assert_eq!(
+        (info.manufacturer, info.model, info.sensors),
+        (None, None, vec![])
+    );
+    assert_eq!(info.firmware.as_deref(), Some("9.08"));
+    assert!(bmc(&bare, ADMIN, "wrong", 3).info().is_err());
+}
+
+#[test]
 fn what_the_bmc_refuses_is_said_with_its_code() {
     let sim = Sim::start();
     let bmc = bmc(&sim, ADMIN, PASSWORD, 3);

@@ -18,8 +18,23 @@ pub struct Sim {
 }
 
 impl Sim {
-    /// The host is off, and slot 3 is taken by somebody.
+    /// The host is off, and slot 3 is taken by somebody. It has a FRU and sensors.
     pub fn start() -> Self {
+        Self::start_with(include_str!("../ipmi_sim/cmd.emu"))
+    }
+
+    /// One without FRU and sensors.
+    pub fn start_bare() -> Self {
+        let bare = |line: &&str| {
+            !["sensor_", "main_sdr_", "mc_add_fru_"]
+                .iter()
+                .any(|w| line.starts_with(w))
+        };
+        let commands: Vec<_> = include_str!("../ipmi_sim/cmd.emu").lines().filter(bare).collect();
+        Self::start_with(&(commands.join("\n") + "\n"))
+    }
+
+    fn start_with(commands: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
         let port = socket.local_addr().unwrap().port();
@@ -34,7 +49,7 @@ impl Sim {
                 include_str!("../ipmi_sim/chassis_control.sh"),
             ),
             ("lan_config.sh", include_str!("../ipmi_sim/lan_config.sh")),
-            ("cmd.emu", include_str!("../ipmi_sim/cmd.emu")),
+            ("cmd.emu", commands),
             ("lan.conf", include_str!("../ipmi_sim/lan.conf.in")),
         ] {
             let path = dir.path().join(name);
