@@ -1,5 +1,7 @@
 //! The calls. Bodies are never logged nor quoted: FOG 1.5 puts decrypted passwords into its hosts.
 
+mod images;
+
 use crate::model::List;
 use crate::{FogError, Host, Id, Image, Task, TaskType};
 use laas_core::Secret;
@@ -9,6 +11,8 @@ use reqwest::blocking::RequestBuilder;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use std::time::Duration;
+
+pub use images::NewImage;
 
 /// FOG 1.6 gives at most 10000 rows at once.
 const MOST_PAGES: usize = 1000;

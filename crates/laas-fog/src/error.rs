@@ -42,6 +42,8 @@ pub enum FogError {
     HostNotUnique { name: String, count: usize },
     #[error("image {id} (`{name}`) is disabled in FOG")]
     ImageDisabled { id: Id, name: String },
+    #[error("FOG says yes and did not {what}")]
+    NotDone { what: String },
     #[error("FOG took image {wanted} for `{host}` and still says {}", found.map_or("none".to_owned(), |i| i.to_string()))]
     ImageNotTaken {
         host: String,
@@ -61,6 +63,7 @@ impl Classify for FogError {
             | Self::UserKey
             | Self::NoApi { .. }
             | Self::Refused { .. }
+            | Self::NotDone { .. }
             | Self::ImageNotTaken { .. } => Kind::Refused,
         }
     }
@@ -81,7 +84,7 @@ impl Classify for FogError {
             }
             Self::HostNotUnique { .. } => "rename all but one in FOG's Host Management",
             Self::ImageDisabled { .. } => "enable it in FOG's Image Management",
-            Self::Broken { .. } => "look at the error log of FOG's web server",
+            Self::Broken { .. } | Self::NotDone { .. } => "look at the error log of FOG's web server",
             Self::Http(_) | Self::Refused { .. } | Self::ImageNotTaken { .. } => return None,
         };
         Some(hint.to_owned())

@@ -8,7 +8,7 @@ mod error;
 mod model;
 mod snapshot;
 
-pub use client::Fog;
+pub use client::{Fog, NewImage};
 pub use error::FogError;
 pub use model::{Host, Id, Image, State, Task, TaskType};
 pub use snapshot::{Snapshot, SnapshotError, SnapshotImage};

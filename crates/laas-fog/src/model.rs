@@ -40,6 +40,15 @@ pub struct Image {
     /// 1 is everything.
     #[serde(default, rename = "imagePartitionTypeID", deserialize_with = "optional_id")]
     pub partitions: Option<Id>,
+    #[serde(default, deserialize_with = "any_text")]
+    pub description: String,
+    /// How its files are written, 5 is zstd.
+    #[serde(default, deserialize_with = "optional_number")]
+    pub format: Option<u64>,
+    /// Whether FOG has ever moved a capture into it; `None` if FOG doesn't say. Its `deployed` is the time of that (of
+    /// the last deploy as well, since August 2026).
+    #[serde(default, rename = "deployed", deserialize_with = "ever")]
+    pub captured: Option<bool>,
     /// How hard it is compressed.
     #[serde(default, deserialize_with = "optional_number")]
     pub compress: Option<u64>,
@@ -55,6 +64,12 @@ pub enum TaskType {
     Deploy = 1,
     /// Reads the host's disk into its image.
     Capture = 2,
+    /// Writes zeros to the start of the disk, so that nothing boots from it; the data can be recovered.
+    FastWipe = 18,
+    /// Overwrites the disk once.
+    NormalWipe = 19,
+    /// Overwrites the disk three times, and then with zeros.
+    FullWipe = 20,
 }
 
 /// A task, queued, running or ended.
@@ -175,6 +190,9 @@ impl fmt::Display for TaskType {
         f.write_str(match self {
             Self::Deploy => "deploy",
             Self::Capture => "capture",
+            Self::FastWipe => "fast wipe",
+            Self::NormalWipe => "normal wipe",
+            Self::FullWipe => "full wipe",
         })
     }
 }
@@ -276,6 +294,12 @@ fn optional_number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<
 
 fn any_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     Ok(text(&Value::deserialize(deserializer)?))
+}
+
+/// Whether a date is one: what never happened is year 0 in FOG 1.5, and words in the lists of 1.6.
+fn ever<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<bool>, D::Error> {
+    let date = text(&Value::deserialize(deserializer)?);
+    Ok(Some(date.starts_with(|c: char| matches!(c, '1'..='9'))))
 }
 
 /// The ids of a list; PHP writes one whose first index is not 0 as an object.
@@ -388,6 +412,26 @@ mod tests {
         let nowhere = json!({"id": 7, "name": "a", "path": null, "osID": 0, "storagegroups": [0]});
         let image: Image = serde_json::from_value(nowhere).unwrap();
         assert_eq!((image.os, image.storage_groups), (None, vec![]));
+    }
+
+    #[test]
+    fn an_image_was_captured_when_fog_says_the_time() {
+        for (said, captured) in [
+            (json!({"deployed": "2026-08-01 10:00:00"}), Some(true)),
+            (json!({"deployed": "0000-00-00 00:00:00"}), Some(false)),
+            (json!({"deployed": "No Data"}), Some(false)),
+            (json!({"deployed": ""}), Some(false)),
+            (json!({"deployed": null}), Some(false)),
+            (json!({}), None),
+        ] {
+            let mut image = json!({"id": 1, "name": "a"});
+            image
+                .as_object_mut()
+                .unwrap()
+                .extend(said.as_object().unwrap().clone());
+            let image: Image = serde_json::from_value(image).unwrap();
+            assert_eq!(image.captured, captured, "{said}");
+        }
     }
 
     #[test]

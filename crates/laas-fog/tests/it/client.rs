@@ -1,6 +1,6 @@
 use crate::canned::{Canned, Then, answer, typed};
 use laas_core::{Classify, Kind, Secret, config};
-use laas_fog::{Fog, FogError, Host, Id, TaskType};
+use laas_fog::{Fog, FogError, Host, Id, Image, NewImage, TaskType};
 use std::time::Duration;
 
 fn fog(address: &str) -> Fog {
@@ -200,4 +200,106 @@ fn an_address_that_is_none_is_bad_input() {
         Fog::new(&config, Duration::from_secs(1)).unwrap_err().kind(),
         Kind::Input
     );
+}
+
+#[test]
+fn an_image_is_made_renamed_and_deleted_when_fogs_own_list_says_so() {
+    let like: Image = serde_json::from_str(
+        r#"{"id":"17","name":"ubuntu","osID":"50","imageTypeID":"1","imagePartitionTypeID":"1","compress":"6",
+            "format":"5","storagegroups":[2]}"#,
+    )
+    .unwrap();
+    let new = NewImage {
+        name: "web_v1_incomplete",
+        path: "web_v1_0a1b2c3d",
+        description: "mark",
+        like: &like,
+    };
+    let list = |description: &str, path: &str| {
+        let image = format!(
+            r#"{{"id":"26","name":"web_v1_incomplete","description":"{description}","path":"{path}","osID":"50",
+                "imageTypeID":"1"}}"#
+        );
+        answer(200, &format!(r#"{{"count":1,"images":[{image}]}}"#))
+    };
+    let broken = || answer(500, "");
+    for (posted, listed, error) in [
+        (answer(200, "{}"), list("mark", "web_v1_0a1b2c3d"), None),
+        // Seen at a real one: an error, and the image was made.
+        (broken(), list("mark", "web_v1_0a1b2c3d"), None),
+        (
+            answer(200, "{}"),
+            list("another's", "web_v1_0a1b2c3d"),
+            Some("did not make the image"),
+        ),
+        (
+            answer(200, "{}"),
+            list("mark", "ubuntu"),
+            Some("as it was asked to"),
+        ),
+        (
+            answer(500, r#"{"error":"Already created"}"#),
+            list("another's", "x"),
+            Some("Already created"),
+        ),
+        (broken(), list("another's", "x"), Some("broke down")),
+    ] {
+        let server = Canned::start(vec![posted, listed]);
+        let made = fog(&server.address).create_image(&new);
+        let asked = server.asked();
+        assert!(asked[0].starts_with("POST /fog/image {"), "{asked:?}");
+        for part in [
+            r#""storagegroups":[2]"#,
+            r#""osID":50"#,
+            r#""compress":6"#,
+            r#""format":5"#,
+        ] {
+            assert!(asked[0].contains(part), "{asked:?}");
+        }
+        match error {
+            None => assert_eq!(made.unwrap().id, id(26)),
+            Some(words) => assert!(made.unwrap_err().to_string().contains(words), "{words}"),
+        }
+    }
+    let named = |name: &str| answer(200, &format!(r#"{{"id":"26","name":"{name}"}}"#));
+    for (put, read, error) in [
+        (named("web_v1"), named("web_v1"), None),
+        (broken(), named("web_v1"), None),
+        (
+            named("web_v1"),
+            named("web_v1_incomplete"),
+            Some("did not rename image 26"),
+        ),
+        (
+            answer(500, r#"{"error":"Already created"}"#),
+            named("x"),
+            Some("Already created"),
+        ),
+    ] {
+        let server = Canned::start(vec![put, read]);
+        let renamed = fog(&server.address).rename_image(id(26), "web_v1");
+        assert_eq!(
+            server.asked(),
+            [r#"PUT /fog/image/26 {"name":"web_v1"}"#, "GET /fog/image/26"]
+        );
+        match error {
+            None => renamed.unwrap(),
+            Some(words) => assert!(renamed.unwrap_err().to_string().contains(words), "{words}"),
+        }
+    }
+    for (deleted, read, error) in [
+        (answer(200, "\"\""), answer(404, ""), None),
+        (answer(404, ""), answer(404, ""), None),
+        (broken(), answer(404, ""), None),
+        (answer(200, "\"\""), named("x"), Some("did not delete image 26")),
+        (broken(), named("x"), Some("broke down")),
+    ] {
+        let server = Canned::start(vec![deleted, read]);
+        let gone = fog(&server.address).delete_image(id(26));
+        assert_eq!(server.asked(), ["DELETE /fog/image/26", "GET /fog/image/26"]);
+        match error {
+            None => gone.unwrap(),
+            Some(words) => assert!(gone.unwrap_err().to_string().contains(words), "{words}"),
+        }
+    }
 }
