@@ -1,5 +1,6 @@
 //! One module per action; `src/bin/<action>.rs` is one line each.
 
+pub mod bmc_info;
 mod bmcs;
 mod fog_tasks;
 mod hosts;
@@ -26,6 +27,7 @@ use laas_core::action::command;
 /// The command of every action, which `cargo xtask check-pack` compares with the YAML.
 pub fn commands() -> Vec<clap::Command> {
     vec![
+        command::<bmc_info::Args>(),
         command::<bmc_user::Args>(),
         command::<copy_keys::Args>(),
         command::<fog_image::Args>(),

@@ -4,7 +4,7 @@ use crate::{check_pack, metadata};
 use anyhow::{Context, bail};
 use std::path::Path;
 
-const TEMPLATE: &str = r#"//! NAME: say here what it is for.
+const TEMPLATE: &str = r#"//! @NAME@: say here what it is for.
 
 use laas_core::action::{Action, Context};
 use laas_core::{Failure, HostName};
@@ -27,14 +27,14 @@ pub struct Output {
 }
 
 impl Action for Args {
-    const NAME: &'static str = "NAME";
+    const NAME: &'static str = "@NAME@";
     const ABOUT: &'static str = "Say in one sentence what it does";
     type Output = Output;
 
     fn run(self, context: &Context) -> Result<Output, Failure> {
         // Read, compare, write the difference, read back.
         let _ = (context.datastore()?, self.dry_run);
-        Err(Failure::input(format!("NAME does nothing to `{}` yet", self.host)))
+        Err(Failure::input(format!("@NAME@ does nothing to `{}` yet", self.host)))
     }
 }
 "#;
@@ -51,7 +51,7 @@ pub fn run(root: &Path, name: &str) -> anyhow::Result<()> {
     let lib = crate_dir.join("lib.rs");
     let text = std::fs::read_to_string(&lib)?;
     std::fs::write(&lib, with_action(&text, name)?)?;
-    std::fs::write(&module, TEMPLATE.replace("NAME", name))?;
+    std::fs::write(&module, TEMPLATE.replace("@NAME@", name))?;
     std::fs::write(
         crate_dir.join(format!("bin/{name}.rs")),
         check_pack::executable(name),

@@ -21,7 +21,10 @@ struct Lab {
 
 impl Lab {
     fn new() -> Self {
-        let sim = Sim::start();
+        Self::at(Sim::start())
+    }
+
+    fn at(sim: Sim) -> Self {
         let dashboard = Dashboard::new("UNH_IOL", "token", &[]);
         dashboard.book_capture(CaptureBooking::default()).unwrap();
         let (faults, runtime) = (Faults::default(), Runtime::new().unwrap());
@@ -240,6 +243,35 @@ fn the_boot_device_is_told_and_changes_once() {
     }
     assert_eq!(lab.boot(&["--device=none"])["before"]["device"], "pxe");
     assert_eq!(lab.sim.events().last().unwrap(), "boot none");
+}
+
+#[test]
+fn a_bmc_says_what_it_knows() {
+    let lab = Lab::new();
+    let info = |lab: &Lab| lab.pack.run(env!("CARGO_BIN_EXE_bmc_info"), &["--host=pod1"]);
+    let said = info(&lab).done();
+    let sensors = said["sensors"].as_array().unwrap();
+    assert_eq!(
+        sensors[0],
+        json!({"name": "CPU Temp", "value": 38.0, "unit": "degrees C", "text": null, "state": "ok"})
+    );
+    assert_eq!(sensors[2]["state"], "critical");
+    let mut rest = said.clone();
+    rest["sensors"].take();
+    assert_eq!(
+        rest,
+        json!({
+            "host": "pod1", "manufacturer": "Lab Systems", "model": "Server 1U", "firmware": "9.08",
+            "protocol": "IPMI 2.0", "mac": "02:00:00:00:00:10", "sensors": null,
+        })
+    );
+    assert_eq!(info(&lab).done(), said);
+    assert!(lab.sim.events().is_empty());
+    lab.pack.set_key("bmc_admin_pod1", &json!("not-the-password"));
+    assert_eq!(info(&lab).failed(1)["peer"], "bmc");
+
+    let said = info(&Lab::at(Sim::start_bare())).done();
+    assert_eq!((&said["model"], &said["sensors"]), (&Value::Null, &json!([])));
 }
 
 #[test]

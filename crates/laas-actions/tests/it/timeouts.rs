@@ -6,7 +6,9 @@ use std::path::Path;
 
 /// How long each action can take when the configuration allows as much as it may: the waits that it makes one after the
 /// other, and as many exchanges as it has with peers that answer at the last moment.
-const LONGEST: [(&str, u64); 14] = [
+const LONGEST: [(&str, u64); 15] = [
+    // The lock, seven answers, and the sensors.
+    ("bmc_info", MOST_POWER + 12 * MOST_CALL),
     // The lock, the answers to look at, the account, two lists, two logins and the dashboard.
     ("bmc_user", MOST_POWER + 20 * MOST_CALL),
     // Twice as many hosts as go side by side.
