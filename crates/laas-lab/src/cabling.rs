@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use tokio::sync::watch;
+use tokio::sync::{broadcast, watch};
 
 pub use crate::nxos::vlan_set::VlanSet;
 
@@ -165,6 +165,10 @@ pub trait PxeServer: Send + Sync {
     fn progress(&self, task: u32, percent: u8);
     /// The host has finished `task`; `disk` is what its disk holds now.
     fn finished(&self, task: u32, disk: &Os);
+    /// The MACs that it wakes by magic packets, from now on.
+    fn magic_packets(&self) -> broadcast::Receiver<String> {
+        broadcast::channel(1).1
+    }
 }
 
 #[cfg(test)]

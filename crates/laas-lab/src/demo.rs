@@ -85,6 +85,7 @@ async fn play(args: &Args) -> anyhow::Result<Scene> {
         hosts: 2,
         pace: Pace::demo(),
         state_dir,
+        ..LabOptions::default()
     })
     .await?;
     let stack = Stack::start(StackOptions {

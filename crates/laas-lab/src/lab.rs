@@ -20,7 +20,7 @@ use crate::bot::Bot;
 use crate::cabling::{Cabling, PortState, switch_address};
 use crate::dashboard::{self, Dashboard};
 use crate::faults::{Faults, Peer};
-use crate::fog::{Fog, WEB_ROOT};
+use crate::fog::{Fog, Version, WEB_ROOT};
 use crate::http::Server;
 use crate::inventory::{Access, BMC_USER, HostSpec, LAB_NAME, SWITCH_USER, key_file, ports_of};
 use crate::machine::{Machine, MachineOptions, Ports};
@@ -39,6 +39,8 @@ pub struct LabOptions {
     pub hosts: u8,
     /// How long slow things take.
     pub pace: Pace,
+    /// Which FOG there is.
+    pub fog: Version,
     /// Where disks, daemons and files are kept. `None`: in a temporary
     /// directory that goes with the lab.
     pub state_dir: Option<PathBuf>,
@@ -50,6 +52,7 @@ impl Default for LabOptions {
         Self {
             hosts: 2,
             pace: Pace::zero(),
+            fog: Version::default(),
             state_dir: None,
         }
     }
@@ -100,7 +103,7 @@ impl Lab {
 
         let lab_token = secret();
         let dashboard = Dashboard::new(LAB_NAME, &lab_token, &[]);
-        let fog = Fog::new(&secret(), &secret(), faults.clone());
+        let fog = Fog::of(options.fog, &secret(), &secret(), faults.clone());
         for host in &hosts {
             let macs: Vec<&str> = host.nics.iter().map(|nic| nic.mac.as_str()).collect();
             dashboard.add_host(dashboard::HostSpec::new(&host.name, &macs))?;

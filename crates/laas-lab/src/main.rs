@@ -88,6 +88,7 @@ async fn serve(args: ServeArgs) -> anyhow::Result<()> {
                 hosts: args.hosts,
                 pace,
                 state_dir: args.state,
+                ..LabOptions::default()
             })
             .await?,
         );

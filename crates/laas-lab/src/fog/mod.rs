@@ -1,19 +1,24 @@
-//! FOG 1.5: hosts, images and tasks over its REST API, and the network's side
-//! of a PXE boot.
+//! FOG 1.5 or 1.6: hosts, images and tasks over its REST API, and the
+//! network's side of a PXE boot.
 //!
-//! It was read in the 1.5 source (`packages/web/lib/router/route.class.php`)
-//! what it answers, down to the traps: a `DELETE` that names no task, or one
-//! that does not exist, cancels every task; a name sent back is "Already
-//! created"; the end of a task is not an answer to anything but a state.
+//! It was read in the sources (1.5: `packages/web/lib/router/route.class.php`,
+//! 1.6: `packages/web/src/Router/Route.php`) what they answer, down to the
+//! traps: a `DELETE` that names no task, or one that does not exist, cancels
+//! every task; a name sent back is "Already created"; the end of a task is
+//! not an answer to anything but a state; 1.6 wakes a host unless it is told
+//! not to.
 
 mod routes;
 mod rows;
+mod shapes;
 mod state;
+mod storage;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use axum::Router;
 use base64::prelude::{BASE64_STANDARD, Engine as _};
+use tokio::sync::broadcast;
 
 use crate::cabling::{Order, Os, PxeServer};
 use crate::faults::{Faults, Kind, Peer};
@@ -23,12 +28,26 @@ use state::{Image, State};
 /// The web root of a stock installation.
 pub const WEB_ROOT: &str = "/fog";
 
+/// Magic packets that a card may be late to hear.
+const MAGIC_PACKETS: usize = 64;
+
+/// Which FOG it is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Version {
+    /// Before August 2026: no state for what has failed.
+    #[default]
+    V1_5,
+    /// Of September 2026.
+    V1_6,
+}
+
 /// FOG with its state. A cheap handle.
 #[derive(Debug, Clone)]
 pub struct Fog {
     state: Arc<Mutex<State>>,
     faults: Faults,
     tokens: Arc<Tokens>,
+    magic_packets: broadcast::Sender<String>,
 }
 
 /// The two tokens as FOG stores them; the web pages show them in base64.
@@ -36,19 +55,34 @@ pub struct Fog {
 struct Tokens {
     api: String,
     user: String,
+    /// What 1.6 takes alone, as it is.
+    bearer: String,
 }
 
 impl Fog {
-    /// A FOG with the lab's images, no hosts, and these two tokens.
+    /// A FOG 1.5 with the lab's images, no hosts, and these two tokens.
     pub fn new(api_token: &str, user_token: &str, faults: Faults) -> Self {
+        Self::of(Version::V1_5, api_token, user_token, faults)
+    }
+
+    /// As [`Fog::new`], of another version.
+    pub fn of(version: Version, api_token: &str, user_token: &str, faults: Faults) -> Self {
+        let bearer = user_token.replace(|c: char| !c.is_ascii_alphanumeric(), "");
         Self {
-            state: Arc::default(),
+            state: Arc::new(Mutex::new(State::new(version))),
             faults,
             tokens: Arc::new(Tokens {
                 api: api_token.into(),
                 user: user_token.into(),
+                bearer: format!("fog_{bearer}"),
             }),
+            magic_packets: broadcast::channel(MAGIC_PACKETS).0,
         }
+    }
+
+    /// The API token that 1.6 has issued to the user.
+    pub fn bearer(&self) -> String {
+        self.tokens.bearer.clone()
     }
 
     /// The global token as the configuration page shows it.
@@ -69,6 +103,27 @@ impl Fog {
     /// Registers a host; answers its id.
     pub fn add_host(&self, name: &str, macs: impl IntoIterator<Item = String>, image: u32) -> u32 {
         self.locked().add_host(name, macs.into_iter().collect(), image)
+    }
+
+    /// Adds an image that has a system in it; answers its id.
+    pub fn add_image(&self, name: &str, os: Os) -> u32 {
+        self.locked().add_image(name, Some(os))
+    }
+
+    /// Puts an image's files into these storage groups only.
+    pub fn store_image(&self, image: u32, groups: &[u32]) {
+        self.locked().store_image(image, groups);
+    }
+
+    /// Enables or disables a storage node. The lab's FOG has one, of id 1, in
+    /// the storage group 1; the group 2 is empty.
+    pub fn enable_node(&self, node: u32, enabled: bool) {
+        self.locked().storage.enable(node, enabled);
+    }
+
+    /// The client on the host stops with an error. 1.5 does not hear of it.
+    pub fn client_failed(&self, task: u32) {
+        self.locked().client_failed(task);
     }
 
     /// Switches the API off or on, as the configuration page does.
@@ -105,6 +160,10 @@ impl Fog {
 }
 
 impl PxeServer for Fog {
+    fn magic_packets(&self) -> broadcast::Receiver<String> {
+        self.magic_packets.subscribe()
+    }
+
     fn boot(&self, mac: &str) -> Order {
         let mut state = self.locked();
         let Some(task) = state.task_for(mac) else {

@@ -9,8 +9,9 @@ use base64::prelude::{BASE64_STANDARD, Engine as _};
 use serde_json::{Value, json};
 
 use super::rows::{Row, text};
+use super::shapes;
 use super::state::{Refusal, State};
-use super::{Fog, Tokens, WEB_ROOT};
+use super::{Fog, Tokens, Version, WEB_ROOT};
 use crate::http::Lie;
 
 pub fn router(fog: Fog) -> Router {
@@ -34,7 +35,14 @@ async fn answer(
         let login = format!("{WEB_ROOT}/management/index.php");
         return (StatusCode::FOUND, [(header::LOCATION, login)]).into_response();
     }
-    if let Err(status) = authenticate(&headers, &fog.tokens) {
+    let version = state.version;
+    let segments: Vec<&str> = path.trim_matches('/').split('/').collect();
+    // 1.6 says to everybody what it is.
+    if let (Version::V1_6, ["system", "status" | "info"]) = (version, &*segments) {
+        let info = json!({"version": "1.6.0-beta.2400", "paging": {"maxRows": shapes::MOST_ROWS}});
+        return json_response(StatusCode::OK, &info);
+    }
+    if let Err(status) = authenticate(&headers, &fog.tokens, version) {
         return empty(status);
     }
     // A lie is answered from a copy, and the copy is what changes.
@@ -42,8 +50,22 @@ async fn answer(
     let state = copy.as_mut().unwrap_or(&mut state);
     // PHP reads what is no JSON object as one without fields.
     let wanted = serde_json::from_slice(&body).unwrap_or_default();
-    let segments: Vec<&str> = path.trim_matches('/').split('/').collect();
-    match route(state, &method, &segments, &wanted) {
+    let done = route(state, &method, &segments, &wanted);
+    let woken = std::mem::take(&mut state.woken);
+    if copy.is_none() {
+        for mac in woken {
+            // Nobody hears it in a lab without machines.
+            let _ = fog.magic_packets.send(mac);
+        }
+    }
+    match done {
+        Ok(Answer::List(class, objects)) => {
+            let query = uri.query().unwrap_or_default();
+            json_response(StatusCode::OK, &shapes::page(uri.path(), class, objects, query))
+        }
+        Ok(Answer::Json(value)) if version == Version::V1_6 => {
+            json_response(StatusCode::OK, &shapes::typed(value))
+        }
         Ok(Answer::Json(value)) => json_response(StatusCode::OK, &value),
         Ok(Answer::Text(text)) => ([(header::CONTENT_TYPE, JSON)], text).into_response(),
         Ok(Answer::NoRoute) => empty(StatusCode::NOT_IMPLEMENTED),
@@ -52,6 +74,7 @@ async fn answer(
         Err(Refusal::Error(error)) => {
             json_response(StatusCode::INTERNAL_SERVER_ERROR, &json!({"error": error}))
         }
+        Err(Refusal::Conflict(error)) => json_response(StatusCode::CONFLICT, &json!({"msg": error})),
         Err(Refusal::Incomplete(error)) => {
             json_response(StatusCode::EXPECTATION_FAILED, &json!({"error": error}))
         }
@@ -65,6 +88,8 @@ const JSON: &str = "application/json";
 
 enum Answer {
     Json(Value),
+    /// Of 1.6, which makes a page of it; with the class.
+    List(&'static str, Vec<Value>),
     Text(&'static str),
     NoRoute,
 }
@@ -79,6 +104,9 @@ fn route(state: &mut State, method: &Method, segments: &[&str], wanted: &Row) ->
     Ok(match (method.as_str(), segments) {
         ("GET" | "HEAD", ["system", "status" | "info"]) => Answer::Text("success\n"),
         ("GET", ["task", "active" | "current"]) => list(state, "task", Some("active"), wanted),
+        ("GET", ["storagegroup" | "storagenode" | "imageassociation"]) => {
+            list(state, segments[0], None, wanted)
+        }
         ("GET", [class @ ("host" | "image" | "task"), rest @ ..]) => match rest {
             [] | ["list" | "all"] => list(state, class, None, wanted),
             ["search", term] => list(state, class, Some(term), wanted),
@@ -116,7 +144,7 @@ fn route(state: &mut State, method: &Method, segments: &[&str], wanted: &Row) ->
             nothing()
         }
         ("DELETE", ["task", key, "cancel"]) if id(key).is_some() => {
-            state.cancel_task(id(key));
+            state.cancel_named_task(id(key))?;
             nothing()
         }
         ("DELETE", ["host", "cancel"]) => return Err(Refusal::NotFound),
@@ -152,24 +180,44 @@ fn list(state: &State, class: &str, term: Option<&str>, wanted: &Row) -> Answer 
             .values()
             .map(|image| state.image_json(image))
             .collect(),
+        "storagegroup" => state.storage.groups.values().cloned().map(Value::from).collect(),
+        "storagenode" => state.node_jsons(),
+        "imageassociation" => state.association_jsons(),
         _ if active => state.active_tasks().map(|task| state.task_json(task)).collect(),
         _ => state.tasks.values().map(|task| state.task_json(task)).collect(),
     };
     let plain = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    let named = |object: &Value| {
+        let name = object["name"].as_str().unwrap_or_default().to_lowercase();
+        term.filter(|_| !active)
+            .is_none_or(|term| name.contains(&term.to_lowercase()))
+    };
     let wanted_here = |object: &Value| {
-        let Some(row) = object.as_object() else {
-            return false;
-        };
-        let named = term
-            .filter(|_| !active)
-            .is_none_or(|term| text(row, "name").to_lowercase().contains(&term.to_lowercase()));
         let has = |(column, value): (&String, &Value)| {
-            row.get(column)
+            object
+                .get(column)
                 .is_none_or(|present| plain(present) == plain(value))
         };
-        named && wanted.iter().all(has)
+        named(object) && wanted.iter().all(has)
     };
-    let objects: Vec<Value> = objects.into_iter().filter(wanted_here).collect();
+    // 1.6 has no filter in the body.
+    let objects: Vec<Value> = match state.version {
+        Version::V1_5 => objects.into_iter().filter(wanted_here).collect(),
+        Version::V1_6 if term.is_none() || active => objects,
+        Version::V1_6 => objects.into_iter().filter(named).collect(),
+    };
+    if state.version == Version::V1_6 {
+        let classes = [
+            "host",
+            "image",
+            "task",
+            "storagegroup",
+            "storagenode",
+            "imageassociation",
+        ];
+        let class = classes.into_iter().find(|known| *known == class);
+        return Answer::List(class.unwrap_or_default(), objects);
+    }
     let mut answer = Row::new();
     answer.insert("count".into(), objects.len().into());
     answer.insert(format!("{class}s"), objects.into());
@@ -194,7 +242,18 @@ fn object(state: &State, class: &str, key: Option<u32>) -> Option<Value> {
     }
 }
 
-fn authenticate(headers: &HeaderMap, tokens: &Tokens) -> Result<(), StatusCode> {
+fn authenticate(headers: &HeaderMap, tokens: &Tokens, version: Version) -> Result<(), StatusCode> {
+    let authorization = headers
+        .get(header::AUTHORIZATION)
+        .and_then(|value| value.to_str().ok());
+    if let (Version::V1_6, Some(said)) = (version, authorization) {
+        let bearer = said.strip_prefix("Bearer ") == Some(&tokens.bearer);
+        return if bearer {
+            Ok(())
+        } else {
+            Err(StatusCode::UNAUTHORIZED)
+        };
+    }
     let token = |name: &str| {
         let shown = headers.get(name)?.as_bytes();
         BASE64_STANDARD.decode(shown).ok()

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 
+use super::Version;
 use super::rows::{Row, edit, host_row, id, image_row, now, row, set, task_row, text};
+use super::storage::Storage;
 use crate::cabling::{Order, Os};
 
 /// The task types by id, of which the lab's hosts do the imaging ones.
@@ -39,22 +41,29 @@ const CHECKED_IN: u32 = 2;
 const IN_PROGRESS: u32 = 3;
 const COMPLETE: u32 = 4;
 const CANCELLED: u32 = 5;
-const STATES: [(u32, &str); 5] = [
+const FAILED: u32 = 6;
+const WAKE_UP: u32 = 14;
+const STATES: [(u32, &str); 6] = [
     (QUEUED, "Queued"),
     (CHECKED_IN, "Checked In"),
     (IN_PROGRESS, "In-Progress"),
     (COMPLETE, "Complete"),
     (CANCELLED, "Cancelled"),
+    (FAILED, "Failed"),
 ];
 
 /// Everything FOG knows.
 #[derive(Debug, Clone)]
 pub struct State {
+    pub version: Version,
     pub api_enabled: bool,
     pub hosts: BTreeMap<u32, Host>,
     pub images: BTreeMap<u32, Image>,
     pub tasks: BTreeMap<u32, Task>,
+    pub storage: Storage,
     pub requests: Vec<String>,
+    /// The MACs that get a magic packet when the request is through.
+    pub woken: Vec<String>,
     last_task: u32,
 }
 
@@ -70,12 +79,15 @@ pub struct Image {
     pub row: Row,
     /// Nothing until the first capture.
     pub os: Option<Os>,
+    /// The storage groups that it is associated with, the primary one first.
+    pub groups: Vec<u32>,
 }
 
 #[derive(Debug, Clone)]
 pub struct Task {
     pub row: Row,
     started: Option<OffsetDateTime>,
+    snapins: bool,
 }
 
 /// A task, for those who run the lab.
@@ -91,10 +103,13 @@ pub struct TaskView {
     pub task_type: u32,
     /// The image that the host had when the task was made.
     pub image: u32,
-    /// 1 queued, 2 checked in, 3 in progress, 4 complete, 5 cancelled.
+    /// 1 queued, 2 checked in, 3 in progress, 4 complete, 5 cancelled, 6
+    /// failed.
     pub state: u32,
     /// How much of it is done.
     pub percent: u8,
+    /// Whether all of the host's snapins are run afterwards.
+    pub snapins: bool,
 }
 
 /// Why something was not done.
@@ -106,22 +121,27 @@ pub enum Refusal {
     Error(&'static str),
     /// 500 with no body: PHP died.
     Fatal,
+    /// 409 with this text.
+    Conflict(&'static str),
     /// 417 with this text.
     Incomplete(&'static str),
     /// 501 with this text.
     NoSuchType(&'static str),
 }
 
-impl Default for State {
-    fn default() -> Self {
+impl State {
+    pub fn new(version: Version) -> Self {
         Self {
+            version,
             api_enabled: true,
             hosts: BTreeMap::new(),
             images: super::stock_images()
                 .map(|image| (id(&image.row, "id"), image))
                 .collect(),
             tasks: BTreeMap::new(),
+            storage: Storage::default(),
             requests: Vec::new(),
+            woken: Vec::new(),
             last_task: 0,
         }
     }
@@ -130,7 +150,8 @@ impl Default for State {
 impl Image {
     pub fn new(id: u32, name: &str, os: Option<Os>, enabled: bool) -> Self {
         let row = image_row(id, name, enabled);
-        Self { row, os }
+        let groups = vec![1];
+        Self { row, os, groups }
     }
 }
 
@@ -166,8 +187,49 @@ impl State {
         shown.insert("osname".into(), "Linux".into());
         shown.insert("imagetypename".into(), "Single Disk - Resizable".into());
         shown.insert("imageparttypename".into(), "Everything".into());
-        shown.insert("storagegroupname".into(), "default".into());
+        let groups = self.groups_of(image);
+        let group = groups.first().and_then(|key| self.storage.groups.get(key));
+        shown.insert(
+            "storagegroupname".into(),
+            group.map_or("", |row| text(row, "name")).into(),
+        );
+        // 1.6 has the groups in `imageassociation` only.
+        if self.version == Version::V1_5 {
+            shown.insert("storagegroups".into(), groups.into());
+        }
         shown.into()
+    }
+
+    /// An image without a storage group is taken for one of the first.
+    fn groups_of(&self, image: &Image) -> Vec<u32> {
+        match &*image.groups {
+            [] => vec![self.storage.first_group()],
+            groups => groups.to_vec(),
+        }
+    }
+
+    pub fn node_jsons(&self) -> Vec<Value> {
+        let old = self.version == Version::V1_5;
+        let nodes = self.storage.nodes.values();
+        nodes.map(|node| self.storage.node_json(node, old)).collect()
+    }
+
+    /// Which image is in which storage group.
+    pub fn association_jsons(&self) -> Vec<Value> {
+        let pairs = self.images.iter().flat_map(|(image, has)| {
+            has.groups
+                .iter()
+                .enumerate()
+                .map(move |(place, group)| (*image, *group, place == 0))
+        });
+        let association = |(place, (image, group, primary)): (usize, (u32, u32, bool))| {
+            let text = |number: u32| number.to_string();
+            json!({
+                "id": (place + 1).to_string(), "imageID": text(image), "storagegroupID": text(group),
+                "primary": u8::from(primary).to_string(),
+            })
+        };
+        pairs.enumerate().map(association).collect()
     }
 
     pub fn task_json(&self, task: &Task) -> Value {
@@ -207,6 +269,7 @@ impl State {
             image: id(&task.row, "imageID"),
             state: id(&task.row, "stateID"),
             percent: text(&task.row, "pct").parse().unwrap_or_default(),
+            snapins: task.snapins,
         };
         self.tasks.values().map(view).collect()
     }
@@ -260,11 +323,30 @@ impl State {
         if name.is_empty() || !["path", "imageTypeID", "osID"].iter().all(present) {
             return Err(Refusal::Incomplete("Required database field is empty"));
         }
-        let key = self.images.keys().last().copied().unwrap_or_default() + 1;
-        let mut image = Image::new(key, name, None, true);
-        edit(&mut image.row, wanted);
-        self.images.insert(key, image);
+        let key = self.add_image(name, None);
+        if let Some(image) = self.images.get_mut(&key) {
+            edit(&mut image.row, wanted);
+            if let Some(Value::Array(groups)) = wanted.get("storagegroups") {
+                let group = |value: &Value| match value {
+                    Value::String(text) => text.parse().ok(),
+                    other => other.as_u64().and_then(|number| u32::try_from(number).ok()),
+                };
+                image.groups = groups.iter().filter_map(group).collect();
+            }
+        }
         Ok(key)
+    }
+
+    pub fn add_image(&mut self, name: &str, os: Option<Os>) -> u32 {
+        let key = self.images.keys().last().copied().unwrap_or_default() + 1;
+        self.images.insert(key, Image::new(key, name, os, true));
+        key
+    }
+
+    pub fn store_image(&mut self, key: u32, groups: &[u32]) {
+        if let Some(image) = self.images.get_mut(&key) {
+            image.groups = groups.to_vec();
+        }
     }
 
     pub fn edit_image(&mut self, key: u32, wanted: &Row) -> Result<(), Refusal> {
@@ -274,20 +356,34 @@ impl State {
     }
 
     pub fn create_task(&mut self, host: u32, wanted: &Row) -> Result<(), Refusal> {
-        let image_id = id(&self.hosts.get(&host).ok_or(Refusal::NotFound)?.row, "imageID");
+        let known = self.hosts.get(&host).ok_or(Refusal::NotFound)?;
+        let (image_id, macs) = (id(&known.row, "imageID"), known.macs.clone());
+        let wake = match self.version {
+            Version::V1_5 => "0",
+            Version::V1_6 => "1",
+        };
         let mut asked = row([
+            ("deploySnapins", ""),
             ("taskTypeID", "0"),
             ("taskName", ""),
             ("shutdown", "0"),
             ("debug", "0"),
             ("passreset", ""),
-            ("wol", "0"),
+            ("wol", wake),
         ]);
         edit(&mut asked, wanted);
         let kind = id(&asked, "taskTypeID");
         if !TASK_TYPES.iter().any(|(id, _)| *id == kind) {
-            return Err(Refusal::NoSuchType("Invalid tasking type passed"));
+            return Err(match self.version {
+                Version::V1_5 => Refusal::NoSuchType("Invalid tasking type passed"),
+                Version::V1_6 => Refusal::NotFound,
+            });
         }
+        // Builds of 1.6 take `true` for none.
+        let snapins = match wanted.get("deploySnapins") {
+            Some(Value::Bool(all)) => *all && self.version == Version::V1_5,
+            _ => text(&asked, "deploySnapins") == "-1",
+        };
         if self.active_tasks().any(|task| id(&task.row, "hostID") == host) {
             return Err(Refusal::Error("Host is already a member of an active task"));
         }
@@ -297,10 +393,20 @@ impl State {
             if text(&image.row, "isEnabled") != "1" {
                 return Err(Refusal::Error("Image is not enabled"));
             }
+            let group = self.groups_of(image).first().copied().unwrap_or_default();
+            self.storage.node_for(group, kind == CAPTURE)?;
+        }
+        if text(&asked, "wol") == "1" || kind == WAKE_UP {
+            self.woken.extend(macs);
         }
         self.last_task += 1;
         let row = task_row(self.last_task, host, image_id, &asked);
-        self.tasks.insert(self.last_task, Task { row, started: None });
+        let task = Task {
+            row,
+            started: None,
+            snapins,
+        };
+        self.tasks.insert(self.last_task, task);
         Ok(())
     }
 
@@ -317,6 +423,18 @@ impl State {
         }
     }
 
+    /// As [`State::cancel_task`]; 1.6 says no to a task that has ended.
+    pub fn cancel_named_task(&mut self, key: Option<u32>) -> Result<(), Refusal> {
+        let ended = key
+            .and_then(|key| self.tasks.get(&key))
+            .is_some_and(|task| !is_active(task));
+        if ended && self.version == Version::V1_6 {
+            return Err(Refusal::Conflict("Task is not active and cannot be canceled"));
+        }
+        self.cancel_task(key);
+        Ok(())
+    }
+
     pub fn cancel_host(&mut self, host: Option<u32>) -> Result<(), Refusal> {
         let host = host
             .filter(|host| self.hosts.contains_key(host))
@@ -324,7 +442,10 @@ impl State {
         let mut tasks = self.tasks.values_mut();
         let task = tasks.find(|task| is_active(task) && id(&task.row, "hostID") == host);
         // Cancelling the task of an idle host calls a method of nothing.
-        cancel(task.ok_or(Refusal::Fatal)?);
+        cancel(task.ok_or(match self.version {
+            Version::V1_5 => Refusal::Fatal,
+            Version::V1_6 => Refusal::Conflict("Host has no active task to cancel"),
+        })?);
         Ok(())
     }
 }
@@ -358,9 +479,20 @@ impl State {
         }
         match self.images.get(&image).and_then(|image| image.os.clone()) {
             Some(os) => Order::Deploy { task: key, image, os },
-            // There are no files to write: the client stops with an error and
-            // the task stays as it is for ever.
-            None => Order::Disk,
+            // There are no files to write.
+            None => {
+                self.client_failed(key);
+                Order::Disk
+            }
+        }
+    }
+
+    /// The client stops with an error. In 1.5 the task stays as it is for
+    /// ever.
+    pub fn client_failed(&mut self, key: u32) {
+        let task = self.tasks.get_mut(&key).filter(|task| is_active(task));
+        if let (Version::V1_6, Some(task)) = (self.version, task) {
+            set(&mut task.row, "stateID", FAILED);
         }
     }
 

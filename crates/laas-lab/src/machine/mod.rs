@@ -23,10 +23,10 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, broadcast, watch};
 use tokio::task::{AbortHandle, JoinSet};
 
-use crate::cabling::{Cabling, Os, PxeServer, bmc_address};
+use crate::cabling::{Cabling, MANAGEMENT_VLAN, Os, PxeServer, bmc_address};
 use crate::faults::{Faults, Peer};
 use crate::inventory::HostSpec;
 use crate::pace::Pace;
@@ -270,6 +270,25 @@ struct State {
     lan: BTreeMap<&'static str, String>,
 }
 
+/// A card in standby hears magic packets if its port lets them through.
+async fn listen(shared: Arc<Shared>, mut packets: broadcast::Receiver<String>) {
+    loop {
+        let mac = match packets.recv().await {
+            Ok(mac) => mac,
+            Err(broadcast::error::RecvError::Lagged(_)) => continue,
+            Err(broadcast::error::RecvError::Closed) => return,
+        };
+        let options = &shared.options;
+        let heard = options.host.nics.iter().any(|nic| {
+            let port = options.cabling.port(&nic.socket);
+            nic.mac.eq_ignore_ascii_case(&mac) && port.carries(MANAGEMENT_VLAN, false)
+        });
+        if heard {
+            shared.set_power(true);
+        }
+    }
+}
+
 impl Machine {
     /// Puts a machine into the rack: power off, an empty disk, the BMC
     /// answering. Whatever an earlier lab left in its directory goes. Has to
@@ -290,6 +309,7 @@ impl Machine {
         };
         let mut tasks = JoinSet::new();
         tasks.spawn(wire.run(shared.ends.subscribe()));
+        tasks.spawn(listen(shared.clone(), options.pxe.magic_packets()));
         let bmc = Bmc::start(shared.clone())
             .await
             .map_err(|source| MachineError::Bmc {

@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 
 use laas_lab::cabling::{Order, Os, PxeServer};
 use laas_lab::faults::{Faults, Kind, Peer};
-use laas_lab::fog::Fog;
+use laas_lab::fog::{Fog, Version};
 use laas_lab::http::Server;
 use reqwest::{Client, Method, StatusCode, redirect};
 use serde_json::{Value, json};
@@ -19,10 +19,14 @@ struct Stand {
 }
 
 impl Stand {
-    /// A FOG with hosts `pod1` (id 1, image 17) and `pod2` (id 2, image 22).
+    /// A FOG 1.5 with hosts `pod1` (id 1, image 17) and `pod2` (id 2, image 22).
     async fn new() -> Self {
+        Self::of(Version::V1_5).await
+    }
+
+    async fn of(version: Version) -> Self {
         let faults = Faults::default();
-        let fog = Fog::new("the api token", "the user token", faults.clone());
+        let fog = Fog::of(version, "the api token", "the user token", faults.clone());
         fog.add_host("pod1", [MAC.into()], 17);
         fog.add_host("pod2", ["02:00:00:00:02:01".into()], 22);
         let server = Server::start(Ipv4Addr::LOCALHOST, Peer::Fog, fog.router(), faults.clone())
@@ -291,4 +295,192 @@ async fn fog_can_lie() {
     stand.deploy(1).await;
     assert_eq!(stand.fog.boot(MAC), Order::Disk);
     assert_eq!(stand.states(), [4], "complete, and nothing was written");
+}
+
+#[tokio::test]
+async fn an_image_whose_storage_has_no_node_is_refused() {
+    for version in [Version::V1_5, Version::V1_6] {
+        for (groups, enabled, kind, said) in [
+            (&[2][..], true, 1, Some("No nodes available")),
+            (&[2, 1], true, 1, Some("No nodes available")),
+            (&[1], false, 1, Some("No nodes available")),
+            (&[1], false, 2, Some("No master nodes available")),
+            (&[1, 2], true, 1, None),
+            (&[], true, 1, None),
+        ] {
+            let stand = Stand::of(version).await;
+            stand.fog.store_image(17, groups);
+            stand.fog.enable_node(1, enabled);
+            let task = json!({"taskTypeID": kind, "wol": false});
+            let (status, body) = stand.call("POST", "/host/1/task", task).await;
+            assert_eq!(
+                status,
+                if said.is_some() { 500 } else { 200 },
+                "{groups:?}: {body}"
+            );
+            assert!(body.contains(said.unwrap_or_default()), "{groups:?}: {body}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn version_1_6_takes_an_issued_token_alone_and_says_what_it_is_without_any() {
+    let stand = Stand::of(Version::V1_6).await;
+    let bearer = stand.fog.bearer();
+    for (path, token, status) in [
+        ("/system/info", None, 200),
+        ("/host", None, 403),
+        ("/host", Some(bearer.as_str()), 200),
+        ("/host", Some("fog_another"), 401),
+        ("/host", Some("the user token"), 401),
+    ] {
+        let mut request = stand.client.get(format!("{}/fog{path}", stand.server.url()));
+        if let Some(token) = token {
+            request = request.bearer_auth(token);
+        }
+        assert_eq!(
+            request.send().await.expect("an answer").status(),
+            status,
+            "{path} {token:?}"
+        );
+    }
+    let info = stand.json("/system/info").await;
+    assert!(
+        info["version"].as_str().expect("a version").starts_with("1.6"),
+        "{info}"
+    );
+    // 1.5 knows no such token.
+    let old = Stand::new().await;
+    let request = old.client.get(format!("{}/fog/host", old.server.url()));
+    let answer = request.bearer_auth(&bearer).send().await.expect("an answer");
+    assert_eq!(answer.status(), 403);
+}
+
+#[tokio::test]
+async fn lists_of_1_6_come_in_pages_with_numbers_and_without_what_is_nested() {
+    let stand = Stand::of(Version::V1_6).await;
+    stand.deploy(2).await;
+    let mut names = Vec::new();
+    let mut path = "/image".to_owned();
+    loop {
+        let list = stand.json(&path).await;
+        assert_eq!(
+            (&list["recordsTotal"], &list["recordsFiltered"]),
+            (&json!(6), &json!(6))
+        );
+        let rows = list["data"].as_array().expect("rows").clone();
+        assert_eq!(list["recordsReturned"], rows.len());
+        assert_eq!(
+            list["truncated"],
+            if path == "/image" {
+                json!(true)
+            } else {
+                Value::Null
+            }
+        );
+        names.extend(
+            rows.iter()
+                .map(|row| row["name"].as_str().expect("a name").to_owned()),
+        );
+        assert!(
+            rows.iter()
+                .all(|row| row["id"].is_u64() && row["storagegroups"].is_null()),
+            "{list:#}"
+        );
+        match list["nextUrl"].as_str() {
+            Some(next) => path = next.trim_start_matches("/fog").to_owned(),
+            None => break,
+        }
+    }
+    assert_eq!(
+        (names.len(), names[0].as_str(), path.as_str()),
+        (6, "ubuntu-18.04", "/image?start=3&length=3")
+    );
+    let active = stand.json("/task/active").await;
+    let row = &active["data"][0];
+    assert_eq!(
+        (&row["hostID"], &row["stateID"], &row["pct"]),
+        (&json!(2), &json!(1), &json!(0))
+    );
+    assert_eq!(
+        (&row["host"], &row["checkInTime"]),
+        (&Value::Null, &json!("No Data"))
+    );
+    let task = stand.json("/task/1").await;
+    assert_eq!(
+        (&task["host"]["id"], &task["state"]["id"]),
+        (&json!(2), &json!(1))
+    );
+    let found = stand.json("/image/search/CENTOS").await;
+    assert_eq!(found["recordsTotal"], 2);
+    assert!(stand.json("/image/17").await["storagegroups"].is_null());
+    assert_eq!(
+        stand.json("/imageassociation").await["data"][0],
+        json!({
+            "id": 1, "imageID": 17, "storagegroupID": 1, "primary": 1, "DT_RowId": "row_1",
+            "mainlink": "<a href=\"../management/index.php?node=imageassociation&sub=edit&id=1\"></a>",
+        })
+    );
+    let nodes = stand.json("/storagenode").await;
+    assert_eq!(
+        (&nodes["data"][0]["isEnabled"], &nodes["data"][0]["pass"]),
+        (&json!(1), &Value::Null)
+    );
+}
+
+#[tokio::test]
+async fn version_1_6_knows_failed_tasks_and_does_not_cancel_what_has_ended() {
+    let stand = Stand::of(Version::V1_6).await;
+    let image = json!({"name": "empty", "path": "e", "imageTypeID": 1, "osID": 50, "storagegroups": [1, 2]});
+    let (_, created) = stand.call("POST", "/image", image).await;
+    let created: Value = serde_json::from_str(&created).expect("the image");
+    assert_eq!(created["id"], 26);
+    stand.call("PUT", "/host/1", json!({"imageID": 26})).await;
+    stand.deploy(1).await;
+    assert_eq!(stand.fog.boot(MAC), Order::Disk);
+    assert_eq!(stand.states(), [6], "the client reports that there are no files");
+    for path in ["/task/1/cancel", "/host/1/cancel"] {
+        let (status, body) = stand.call("DELETE", path, Value::Null).await;
+        assert_eq!(status, 409, "{path}: {body}");
+        assert!(body.contains("msg"), "{body}");
+    }
+    let unknown = stand
+        .call("POST", "/host/1/task", json!({"taskTypeID": 99}))
+        .await;
+    assert_eq!(unknown.0, 404);
+}
+
+#[tokio::test]
+async fn a_task_wakes_its_host_and_runs_its_snapins_as_the_version_understands_it() {
+    for (version, asked, woken, snapins) in [
+        (Version::V1_5, json!({}), false, false),
+        (
+            Version::V1_5,
+            json!({"wol": true, "deploySnapins": true}),
+            true,
+            true,
+        ),
+        (Version::V1_6, json!({}), true, false),
+        (
+            Version::V1_6,
+            json!({"wol": false, "deploySnapins": true}),
+            false,
+            false,
+        ),
+        (Version::V1_6, json!({"wol": 0, "deploySnapins": -1}), false, true),
+    ] {
+        let stand = Stand::of(version).await;
+        let mut packets = stand.fog.magic_packets();
+        let mut task = json!({"taskTypeID": 1});
+        task.as_object_mut()
+            .expect("an object")
+            .extend(asked.as_object().expect("an object").clone());
+        assert_eq!(stand.call("POST", "/host/1/task", task).await.0, 200);
+        assert_eq!(
+            packets.try_recv().ok().as_deref(),
+            woken.then_some(MAC),
+            "{version:?} {asked}"
+        );
+        assert_eq!(stand.fog.tasks()[0].snapins, snapins, "{version:?} {asked}");
+    }
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use laas_lab::cabling::{MANAGEMENT_VLAN, host_address};
 use laas_lab::dashboard::CaptureBooking;
 use laas_lab::faults::{Kind, Peer};
+use laas_lab::fog::Version;
 use laas_lab::inventory::{BMC_USER, SWITCH_USER};
 use laas_lab::lab::{Lab, LabOptions};
 use laas_lab::machine::{Machine, Phase};
@@ -23,9 +24,12 @@ struct Stand {
 
 impl Stand {
     async fn new() -> Self {
-        let lab = Lab::start(LabOptions::default()).await.expect("a lab");
+        Self::with(LabOptions::default()).await
+    }
+
+    async fn with(options: LabOptions) -> Self {
         Self {
-            lab,
+            lab: Lab::start(options).await.expect("a lab"),
             client: Client::builder().no_proxy().build().expect("a client"),
         }
     }
@@ -85,6 +89,28 @@ impl Stand {
         let key = &self.lab.access().ssh_key;
         let login = self.lab.ssh(host_address(vlan, 1), "root", key, "true").await;
         login.expect("ssh").status.success()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_task_of_fog_1_6_wakes_its_host_over_a_port_of_the_right_network() {
+    let stand = Stand::with(LabOptions {
+        hosts: 1,
+        fog: Version::V1_6,
+        ..LabOptions::default()
+    })
+    .await;
+    let power = |machine: &Machine| machine.power();
+    for (vlan, woken) in [(11, false), (99, true)] {
+        stand
+            .configure(&format!(
+                "vlan {vlan} ;interface Ethernet1/1 ;switchport mode access ;switchport access vlan {vlan}"
+            ))
+            .await;
+        stand.fog("POST", "/host/1/task", json!({"taskTypeID": 14})).await;
+        let limit = if woken { LIMIT } else { Duration::from_millis(300) };
+        assert_eq!(stand.pod1().wait(limit, power).await, woken, "VLAN {vlan}");
+        stand.fog("DELETE", "/host/1/cancel", Value::Null).await;
     }
 }
 
