@@ -1,7 +1,8 @@
 //! How a BMC fails, and what to do about it.
 
-use crate::{BootState, Button, Power};
+use crate::{BootState, Button, Device, Power};
 use laas_core::child::ChildError;
+use laas_core::http::HttpError;
 use laas_core::names::BmcSlot;
 use laas_core::wait::Ended;
 use laas_core::{Classify, Kind};
@@ -66,8 +67,41 @@ pub enum BmcError {
     NoNumber { address: String, slot: BmcSlot },
     #[error("the operating system gives no random numbers")]
     Random,
-    #[error("the BMC `{address}` can't be driven by `redfish` yet")]
-    Driver { address: String },
+    #[error("can't ask the BMC `{address}`")]
+    Http { address: String, source: HttpError },
+    #[error("the BMC `{address}` refuses {what} (HTTP {status}): {}", reasons(messages))]
+    Rejected {
+        address: String,
+        what: &'static str,
+        status: u16,
+        /// Ids of Redfish's message registries.
+        messages: Vec<String>,
+    },
+    #[error("the BMC `{address}` sends us elsewhere for {what} (HTTP {status})")]
+    Elsewhere {
+        address: String,
+        what: &'static str,
+        status: u16,
+    },
+    #[error("the BMC `{address}` refuses {what} (RIBCL status 0x{status:04x}): {said}")]
+    Ribcl {
+        address: String,
+        what: &'static str,
+        status: u32,
+        said: String,
+    },
+    #[error("the BMC `{address}` has not {what}")]
+    Lacks { address: String, what: &'static str },
+    #[error("the BMC `{address}` has {count} systems, and a host has one")]
+    Systems { address: String, count: usize },
+    #[error("the BMC `{address}` has no `{button}` for this host, only: {listed}")]
+    NoButton {
+        address: String,
+        button: Button,
+        listed: String,
+    },
+    #[error("the BMC `{address}` can't be told to boot from `{device:?}`")]
+    NoDevice { address: String, device: Device },
 }
 
 impl Classify for BmcError {
@@ -75,6 +109,14 @@ impl Classify for BmcError {
         match self {
             Self::Tool { source, .. } => source.kind(),
             Self::Silent { .. } | Self::Garbled { .. } | Self::Failed { .. } => Kind::Unreachable,
+            Self::Http { source, .. } => source.kind(),
+            // Busy: too many requests, an error of its own, or a host that is just starting, whose settings iLO keeps
+            // shut until it has.
+            Self::Rejected { status, messages, .. }
+                if matches!(status, 429 | 500 | 502..=504) || is_starting(messages) =>
+            {
+                Kind::Unreachable
+            }
             // IPMI 2.0, table 5-2: busy, timeout, and three kinds of "being updated or initialised".
             Self::Refused {
                 code: 0xc0 | 0xc3 | 0xd0..=0xd2,
@@ -88,6 +130,12 @@ impl Classify for BmcError {
             Self::Login { .. }
             | Self::Cipher { .. }
             | Self::Refused { .. }
+            | Self::Rejected { .. }
+            | Self::Elsewhere { .. }
+            | Self::Ribcl { .. }
+            | Self::Lacks { .. }
+            | Self::NoButton { .. }
+            | Self::NoDevice { .. }
             | Self::PowerStays { .. }
             | Self::ResetOfOff { .. }
             | Self::BootStays { .. }
@@ -96,8 +144,8 @@ impl Classify for BmcError {
             | Self::NoNumber { .. }
             | Self::Full { .. }
             | Self::Unfit { .. }
-            | Self::Random
-            | Self::Driver { .. } => Kind::Input,
+            | Self::Systems { .. }
+            | Self::Random => Kind::Input,
         }
     }
 
@@ -123,7 +171,31 @@ impl Classify for BmcError {
             Self::NoNumber { .. } => "correct `bmc.user_slot`, e.g. 4",
             Self::Slot { .. } => "correct `bmc.user_slot`, or clear the slot on the BMC",
             Self::Full { .. } => "clear a slot on the BMC, or set `bmc.user_slot`",
-            Self::Driver { .. } => "set `bmc.driver` of the host to `ipmi`",
+            Self::Http {
+                source: HttpError::Connect { .. },
+                ..
+            } => {
+                "check `bmc.address` and `bmc.port`; a certificate that no authority of the system signed must be \
+                 named in `bmc.tls`"
+            }
+            Self::Http { source, .. } => return source.hint(),
+            Self::Rejected { status: 403, .. } => {
+                "the account in `bmc.user` must be an administrator of the BMC"
+            }
+            Self::Rejected { messages, .. } if is_starting(messages) => {
+                "the host is just starting: wait until it has started"
+            }
+            Self::Elsewhere { .. } => {
+                "`bmc.address` and `bmc.port` must be those of the BMC itself; credentials follow no redirection"
+            }
+            Self::Systems { .. } => {
+                "a BMC of several hosts can't be driven: name the host's own in `bmc.address`"
+            }
+            Self::Lacks { .. } => "update the BMC's firmware, or set `bmc.driver` of the host to `ipmi`",
+            Self::NoButton { .. } | Self::NoDevice { .. } => {
+                "use another command, or update the BMC's firmware"
+            }
+            Self::Rejected { .. } | Self::Ribcl { .. } => return None,
             Self::Garbled { .. }
             | Self::Failed { .. }
             | Self::Refused { .. }
@@ -134,5 +206,19 @@ impl Classify for BmcError {
             }
         };
         Some(hint.to_owned())
+    }
+}
+
+/// The messages that say that the host is between power on and the end of its start.
+fn is_starting(messages: &[String]) -> bool {
+    messages
+        .iter()
+        .any(|m| m.ends_with("UnableToModifyDuringSystemPOST"))
+}
+
+fn reasons(messages: &[String]) -> String {
+    match messages.is_empty() {
+        true => "it gives no reason".to_owned(),
+        false => messages.join(", "),
     }
 }

@@ -3,12 +3,14 @@
 //! A driver per protocol stands behind [`Bmc`]; what is done with one (and proven) is in [`power`] and [`account`].
 
 pub mod account;
+pub mod bios;
 mod error;
 #[cfg(test)]
 mod fake;
 pub mod info;
 pub mod ipmi;
 pub mod power;
+pub mod redfish;
 
 pub use error::BmcError;
 pub use info::Info;
@@ -82,6 +84,11 @@ pub trait Bmc {
     /// The BMC can't be asked.
     fn mac(&self) -> Result<Mac, BmcError>;
 
+    /// The host's firmware settings, if the driver has a way to them.
+    fn bios(&self) -> Option<&dyn bios::Bios> {
+        None
+    }
+
     /// What is built in and how it is. As there is much to ask, this may take several exchanges' time.
     ///
     /// # Errors
@@ -92,13 +99,11 @@ pub trait Bmc {
 /// The driver that the inventory asks for. Nothing is sent yet.
 ///
 /// # Errors
-/// There is no such driver.
+/// The inventory's entry is none that the driver can use.
 pub fn open(bmc: &inventory::Bmc, password: Secret, call: Duration) -> Result<Box<dyn Bmc>, BmcError> {
     match bmc.driver {
         BmcDriver::Ipmi => Ok(Box::new(ipmi::Ipmi::new(bmc, password, call))),
-        BmcDriver::Redfish => Err(BmcError::Driver {
-            address: bmc.address.clone(),
-        }),
+        BmcDriver::Redfish => Ok(Box::new(redfish::Redfish::new(bmc, password, call)?)),
     }
 }
 
@@ -172,13 +177,43 @@ pub struct BootState {
     pub valid: bool,
     pub persistent: bool,
     pub uefi: bool,
+    #[serde(skip)]
+    pub firmware: Firmware,
+}
+
+/// What about a boot is the firmware's own doing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Firmware {
+    /// No order of ours stands: the device is what its own order begins with.
+    pub decides_device: bool,
+    /// The BMC takes no mode, or does not say which one.
+    pub decides_mode: bool,
 }
 
 impl BootState {
+    /// The state without an order of ours, in which the firmware's own begins with `device`, if the BMC says that.
+    pub fn by_firmware(device: Device) -> Self {
+        let is_known = device != Device::None;
+        Self {
+            device,
+            valid: is_known,
+            persistent: is_known,
+            uefi: false,
+            firmware: Firmware {
+                decides_device: true,
+                decides_mode: true,
+            },
+        }
+    }
+
     /// Whether this is what `boot` asked for. Some BMCs keep the device and lose the flags: those say nothing.
     pub fn obeys(&self, boot: &Boot) -> bool {
+        if boot.device == Device::None && self.firmware.decides_device {
+            return true;
+        }
         let no_flags = !self.valid && !self.persistent && !self.uefi;
-        let flags = self.valid && (self.persistent, self.uefi) == (boot.persistent, boot.uefi);
+        let mode = self.firmware.decides_mode || self.uefi == boot.uefi;
+        let flags = self.valid && self.persistent == boot.persistent && mode;
         self.device == boot.device && (no_flags || flags)
     }
 }
@@ -190,6 +225,7 @@ impl From<Boot> for BootState {
             valid: true,
             persistent: boot.persistent,
             uefi: boot.uefi,
+            firmware: Firmware::default(),
         }
     }
 }

@@ -98,6 +98,8 @@ pub struct Answer {
     pub url: String,
     pub status: u16,
     pub content_type: String,
+    /// Where a redirection points to; it is never followed here.
+    pub location: Option<String>,
     pub body: String,
 }
 
@@ -205,6 +207,8 @@ impl Http {
             .and_then(|v| v.to_str().ok())
             .unwrap_or("no content type")
             .to_owned();
+        let location = response.headers().get(reqwest::header::LOCATION);
+        let location = location.and_then(|v| v.to_str().ok()).map(str::to_owned);
         let mut bytes = Vec::new();
         response
             .take(BODY_LIMIT)
@@ -219,6 +223,7 @@ impl Http {
             url,
             status,
             content_type,
+            location,
             body,
         })
     }
@@ -273,6 +278,7 @@ mod tests {
                 url: "http://engine/v1/keys/vpn_kati4".to_owned(),
                 status: 200,
                 content_type: "text/html".to_owned(),
+                location: None,
                 body: body.to_owned(),
             };
             let error = answer.json::<Vec<u8>>().unwrap_err();

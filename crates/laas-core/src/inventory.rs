@@ -71,6 +71,10 @@ pub struct Bmc {
     /// The slot of the tenants' account, in Redfish its id; a free one is looked for if it is absent.
     #[serde(default)]
     pub user_slot: Option<BmcSlot>,
+    /// How the certificate of a Redfish service is verified. BMCs come with one that they signed themselves: give it
+    /// as `ca`.
+    #[serde(default)]
+    pub tls: crate::http::Tls,
     /// For the dashboard; asked from the BMC if it is absent.
     #[serde(default)]
     pub mac: Option<Mac>,

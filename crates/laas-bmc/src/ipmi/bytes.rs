@@ -1,6 +1,6 @@
 //! The bytes of requests and answers, after the IPMI 2.0 specification. Nothing here talks to anyone.
 
-use crate::{Boot, BootState, Button, Device, Power, Privilege};
+use crate::{Boot, BootState, Button, Device, Firmware, Power, Privilege};
 use laas_core::Mac;
 
 /// Bytes of a user's name, and of a password in the form that IPMI 1.5 has too.
@@ -99,6 +99,7 @@ pub fn boot(data: &[u8]) -> Option<BootState> {
         valid: flag(0x80),
         persistent: flag(0x40),
         uefi: flag(0x20),
+        firmware: Firmware::default(),
     })
 }
 
