@@ -8,7 +8,7 @@ scripts/debian-packages.sh gcc libc6-dev pkg-config libssl-dev zlib1g-dev openss
     openssh-client ipmitool openipmi bubblewrap netplan.io shellcheck python3-venv procps
 
 echo "== shell"
-shellcheck ./*.sh scripts/*.sh .ci/run
+shellcheck ./*.sh scripts/*.sh crates/*/src/*/*.sh .ci/run
 echo "== format"
 cargo fmt --check
 echo "== lints"

@@ -15,10 +15,12 @@ pub mod ipmi_boot_device;
 pub mod ipmi_power;
 pub mod note_systems;
 pub mod plan_job;
+pub mod reboot_host;
 pub mod report_failure;
 pub mod set_hostname;
 pub mod switch_vlan;
 pub mod task_status;
+pub mod update_host;
 pub mod vpn_user;
 pub mod wait_for_host;
 
@@ -36,10 +38,12 @@ pub fn commands() -> Vec<clap::Command> {
         command::<ipmi_power::Args>(),
         command::<note_systems::Args>(),
         command::<plan_job::Args>(),
+        command::<reboot_host::Args>(),
         command::<report_failure::Args>(),
         command::<set_hostname::Args>(),
         command::<switch_vlan::Args>(),
         command::<task_status::Args>(),
+        command::<update_host::Args>(),
         command::<vpn_user::Args>(),
         command::<wait_for_host::Args>(),
     ]

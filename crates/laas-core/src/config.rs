@@ -16,6 +16,7 @@ const ST2_CONFIG: &str = "/opt/stackstorm/configs/laas.yaml";
 /// its YAML, and the engine would stop it at work instead of hearing what it waited for.
 pub const MOST_IMAGE: u64 = 7200;
 pub const MOST_BOOT: u64 = 1800;
+pub const MOST_UPDATE: u64 = 7200;
 pub const MOST_POWER: u64 = 300;
 pub const MOST_CALL: u64 = 60;
 /// A peer that is asked without a pause does nothing else.
@@ -139,6 +140,8 @@ pub struct Timing {
     pub stall: u64,
     /// From power on to an SSH login.
     pub boot: u64,
+    /// The updates of a host's operating system.
+    pub update: u64,
     /// A change of power until the BMC reports it.
     pub power: u64,
     /// One exchange with one peer.
@@ -190,6 +193,7 @@ impl Default for Timing {
             image: 3600,
             stall: 600,
             boot: 900,
+            update: 3600,
             power: 120,
             call: 30,
             poll_ms: 5000,
@@ -262,6 +266,7 @@ impl Config {
         for (key, value, most) in [
             ("image", timing.image, MOST_IMAGE),
             ("boot", timing.boot, MOST_BOOT),
+            ("update", timing.update, MOST_UPDATE),
             ("power", timing.power, MOST_POWER),
             ("call", timing.call, MOST_CALL),
         ] {
@@ -386,6 +391,7 @@ bot: {address: "https://bot.example.org", endpoints: {failure: notify}}
         for (section, key, limit, beyond, words) in [
             ("timing", "image", MOST_IMAGE, MOST_IMAGE + 1, "at most 7200"),
             ("timing", "boot", MOST_BOOT, MOST_BOOT + 1, "at most 1800"),
+            ("timing", "update", MOST_UPDATE, MOST_UPDATE + 1, "at most 7200"),
             ("timing", "power", MOST_POWER, MOST_POWER + 1, "at most 300"),
             ("timing", "call", MOST_CALL, u64::MAX, "at most 60"),
             ("timing", "poll_ms", LEAST_POLL_MS, 0, "at least 10"),
@@ -428,6 +434,7 @@ bot: {address: "https://bot.example.org", endpoints: {failure: notify}}
             image,
             stall,
             boot,
+            update,
             power,
             call,
             poll_ms,
@@ -439,6 +446,7 @@ bot: {address: "https://bot.example.org", endpoints: {failure: notify}}
             ("image", image),
             ("stall", stall),
             ("boot", boot),
+            ("update", update),
             ("power", power),
             ("call", call),
             ("poll_ms", poll_ms),

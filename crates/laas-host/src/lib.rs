@@ -5,5 +5,6 @@ pub mod network;
 pub mod openssh;
 pub mod ssh;
 pub mod system;
+pub mod update;
 
 pub use ssh::{HostKey, HostKeyPolicy, Login, Session, SshError};

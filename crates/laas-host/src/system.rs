@@ -70,6 +70,28 @@ pub fn hostnames(session: &Session) -> Result<Hostnames, SshError> {
     Ok(Hostnames { running, stored })
 }
 
+/// The number that the kernel gave to this boot (random(4)); another one proves a reboot.
+///
+/// # Errors
+/// The connection broke, or the kernel gives none.
+pub fn boot_id(session: &Session) -> Result<String, SshError> {
+    let id = session.run(&["cat", "/proc/sys/kernel/random/boot_id"])?;
+    Ok(id
+        .trim()
+        .chars()
+        .filter(|c| c.is_ascii_hexdigit() || *c == '-')
+        .take(64)
+        .collect())
+}
+
+/// Asks the system to reboot in a moment, so that the answer gets through.
+///
+/// # Errors
+/// The connection broke, which may be the reboot itself, or the system refuses.
+pub fn reboot(session: &Session) -> Result<(), SshError> {
+    session.run(&["shutdown", "-r", "now"]).map(drop)
+}
+
 /// Sets the hostname now and for every later boot, and lets it resolve on the host itself.
 ///
 /// # Errors

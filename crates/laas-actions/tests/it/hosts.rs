@@ -9,18 +9,18 @@ use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::process::Command;
 
-const REQUEST: &str = "aebe085c-2b8c-4dfc-a4fc-bb2fa5bb41da:0a1b2c3d4e5f6071:0";
+pub const REQUEST: &str = "aebe085c-2b8c-4dfc-a4fc-bb2fa5bb41da:0a1b2c3d4e5f6071:0";
 const NETWORKS: &str = r#"{"02:00:00:00:01:01":[{"vlan_id":11,"tagged":false},{"vlan_id":103,"tagged":true}],"02:00:00:00:01:02":[],"02:00:00:00:01:03":[]}"#;
 
 /// A lab of one host that is up on the management network, and the pack.
-struct Stand {
-    lab: Lab,
-    pack: Pack,
+pub struct Stand {
+    pub lab: Lab,
+    pub pack: Pack,
     runtime: tokio::runtime::Runtime,
 }
 
 impl Stand {
-    fn new(os: &str, version: &str) -> Self {
+    pub fn new(os: &str, version: &str) -> Self {
         let runtime = tokio::runtime::Runtime::new().unwrap();
         let options = LabOptions {
             hosts: 1,
@@ -53,11 +53,11 @@ impl Stand {
         stand
     }
 
-    fn machine(&self) -> &Machine {
+    pub fn machine(&self) -> &Machine {
         self.lab.machine("pod1").unwrap()
     }
 
-    fn boot(&self) {
+    pub fn boot(&self) {
         let _guard = self.runtime.enter();
         self.machine().set_power(false);
         self.machine().set_power(true);
@@ -69,7 +69,7 @@ impl Stand {
         self.pack.run(executable, &[&format!("{flag}={value}")]).done();
     }
 
-    fn wait_for_host(&self, args: &[&str]) -> Ended {
+    pub fn wait_for_host(&self, args: &[&str]) -> Ended {
         let args: Vec<_> = ["--host=pod1"].iter().chain(args).copied().collect();
         self.pack.run(env!("CARGO_BIN_EXE_wait_for_host"), &args)
     }
@@ -98,16 +98,16 @@ impl Stand {
     }
 
     /// A path of the host's own file system, seen from outside.
-    fn inside(&self, path: &str) -> PathBuf {
+    pub fn inside(&self, path: &str) -> PathBuf {
         self.machine().root().unwrap().join(path.trim_start_matches('/'))
     }
 
-    fn read(&self, path: &str) -> String {
+    pub fn read(&self, path: &str) -> String {
         std::fs::read_to_string(self.inside(path)).unwrap_or_default()
     }
 
     /// A new key pair: the private key's file and the public key's line.
-    fn key_pair(&self, name: &str) -> (PathBuf, String) {
+    pub fn key_pair(&self, name: &str) -> (PathBuf, String) {
         let path = self.lab.directory().join(name);
         let args = ["-q", "-t", "ed25519", "-N", "", "-C", "$(reboot) it's me", "-f"];
         assert!(
@@ -123,7 +123,7 @@ impl Stand {
     }
 
     /// Behind the pack's back, on the management network.
-    fn as_root(&self, command: &str) {
+    pub fn as_root(&self, command: &str) {
         let key = PathBuf::from(self.pack.config["ssh"]["key_file"].as_str().unwrap());
         let address = std::net::Ipv4Addr::new(127, 99, 0, 1);
         let ssh = self.lab.ssh(address, "root", &key, command);
@@ -131,7 +131,7 @@ impl Stand {
         assert!(output.status.success(), "{output:?}");
     }
 
-    fn logs_in(&self, key: &std::path::Path) -> bool {
+    pub fn logs_in(&self, key: &std::path::Path) -> bool {
         let address = std::net::Ipv4Addr::new(127, 99, 0, 1);
         let output = self
             .runtime

@@ -13,4 +13,5 @@ mod pack;
 mod sim;
 mod switch_vlan;
 mod timeouts;
+mod updates;
 mod vpn_user;

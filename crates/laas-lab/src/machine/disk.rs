@@ -6,7 +6,7 @@ use std::os::unix::fs::{PermissionsExt, chown, symlink};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use super::System;
+use super::{System, packages};
 use crate::inventory::HostSpec;
 
 /// The account that the lab's images bring along, beside root.
@@ -138,6 +138,7 @@ pub fn write(root: &Path, system: &System, host: &HostSpec, authorized_key: &str
     fs::create_dir(&home)?;
     chown(&home, Some(id), Some(id))?;
     write_network(root, &system.os.id, host)?;
+    packages::write(root, &system.os.id)?;
     host_key(&root.join("etc/ssh/ssh_host_ed25519_key"))
 }
 

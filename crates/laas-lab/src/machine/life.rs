@@ -258,7 +258,7 @@ impl Life {
         tokio::time::sleep(self.shared.options.pace.boot).await;
         let root = self.shared.root(system.generation);
         let scratch = self.shared.directory.join("running");
-        let (sandbox, requests) = match Sandbox::start(&root, &scratch).await {
+        let (sandbox, requests) = match Sandbox::start(&root, &system.os, &scratch).await {
             Ok((sandbox, requests)) => (Arc::new(sandbox), requests),
             Err(error) => {
                 self.trouble("the system does not start", &error)?;

@@ -11,6 +11,7 @@ pub(crate) mod children;
 mod disk;
 mod life;
 mod network;
+mod packages;
 mod ports;
 mod sandbox;
 mod wire;
@@ -32,6 +33,7 @@ use crate::inventory::HostSpec;
 use crate::pace::Pace;
 
 pub use disk::IMAGE_ACCOUNT;
+pub use packages::PACKAGE;
 pub use ports::Ports;
 
 use bmc::Bmc;
@@ -407,6 +409,19 @@ impl Machine {
             })?;
         self.shared.change(|state| state.disk = Some(system));
         Ok(())
+    }
+
+    /// Puts a new version of [`PACKAGE`] into the repository of the system on
+    /// the disk; its installation runs `script`.
+    ///
+    /// # Errors
+    /// There is no system, or the file system or `dpkg-deb` fails.
+    pub fn offer_update(&self, version: &str, script: &str) -> io::Result<()> {
+        let system = self
+            .system()
+            .ok_or_else(|| io::Error::other("the disk is empty"))?;
+        let root = self.shared.root(system.generation);
+        packages::offer(&root, &system.os.id, version, script)
     }
 
     /// Waits until `wanted` holds, at most so long; whether it does.

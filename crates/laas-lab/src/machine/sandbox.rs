@@ -18,10 +18,14 @@ use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::net::unix::pipe;
 
 use super::children::{self, Owned};
+use super::packages;
+use crate::cabling::Os;
 
 const INIT: &str = include_str!("tools/init");
 const SYSTEMCTL: &str = include_str!("tools/systemctl");
 const HOSTNAMECTL: &str = include_str!("tools/hostnamectl");
+const SYSTEMD_RUN: &str = include_str!("tools/systemd-run");
+const PACKAGES: &str = include_str!("tools/packages");
 
 /// What `netplan apply` asks to rename cards, which the lab does by itself.
 const UDEVADM: &str = "#!/bin/sh\nexit 0\n";
@@ -82,14 +86,15 @@ pub struct Sandbox {
 pub struct Requests(Lines<BufReader<pipe::Receiver>>);
 
 impl Sandbox {
-    /// Starts the system on the disk at `root`. `scratch` is an empty or old
-    /// directory for what the lab and the system say to one another.
+    /// Starts the system on the disk at `root`, which is an `os`. `scratch` is
+    /// an empty or old directory for what the lab and the system say to one
+    /// another.
     ///
     /// # Errors
     /// What the file system and `bwrap` say.
-    pub async fn start(root: &Path, scratch: &Path) -> io::Result<(Self, Requests)> {
-        let (root, channel) = (root.to_owned(), scratch.to_owned());
-        let prepared = tokio::task::spawn_blocking(move || prepare(&root, &channel).map(|()| root));
+    pub async fn start(root: &Path, os: &Os, scratch: &Path) -> io::Result<(Self, Requests)> {
+        let (root, os, channel) = (root.to_owned(), os.clone(), scratch.to_owned());
+        let prepared = tokio::task::spawn_blocking(move || prepare(&root, &os, &channel).map(|()| root));
         let root = prepared.await.map_err(io::Error::other)??;
         let requests = pipe::OpenOptions::new()
             .read_write(true)
@@ -259,18 +264,25 @@ fn end(status: ExitStatus) -> End {
     }
 }
 
-fn prepare(root: &Path, channel: &Path) -> io::Result<()> {
+fn prepare(root: &Path, os: &Os, channel: &Path) -> io::Result<()> {
     match fs::remove_dir_all(channel) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => fs::create_dir_all(channel.join("sbin"))?,
     }
-    for (name, text) in [
-        ("sbin/networkctl", SYSTEMCTL),
-        ("sbin/udevadm", UDEVADM),
-        ("init", INIT),
-        ("systemctl", SYSTEMCTL),
-        ("hostnamectl", HOSTNAMECTL),
-    ] {
+    let mut tools = vec![
+        ("sbin/networkctl".to_owned(), SYSTEMCTL),
+        ("sbin/systemd-run".to_owned(), SYSTEMD_RUN),
+        ("sbin/udevadm".to_owned(), UDEVADM),
+        ("init".to_owned(), INIT),
+        ("systemctl".to_owned(), SYSTEMCTL),
+        ("hostnamectl".to_owned(), HOSTNAMECTL),
+    ];
+    let stand_ins = packages::stand_ins(&os.id, &os.version).iter();
+    tools.extend(stand_ins.map(|name| (format!("sbin/{name}"), PACKAGES)));
+    // Each boot has a number of its own, as each boot of a kernel has.
+    let boot = fs::read_to_string("/proc/sys/kernel/random/uuid")?;
+    fs::write(channel.join("boot_id"), boot)?;
+    for (name, text) in &tools {
         fs::write(channel.join(name), text)?;
         fs::set_permissions(channel.join(name), Permissions::from_mode(0o755))?;
     }
@@ -306,6 +318,11 @@ fn launch(root: &Path, channel: PathBuf) -> io::Result<Sandbox> {
     for machine in ["/proc/sys", "/proc/sysrq-trigger"] {
         command.args(["--ro-bind-try", machine, machine]);
     }
+    let boot = channel.join("boot_id");
+    command
+        .arg("--ro-bind")
+        .arg(boot)
+        .arg("/proc/sys/kernel/random/boot_id");
     command.arg("--bind").arg(&channel).arg("/run/lab");
     for tool in ["systemctl", "hostnamectl"] {
         let path = format!("/usr/bin/{tool}");
