@@ -195,7 +195,7 @@ fn an_update_that_takes_too_long_or_dies_is_worth_a_retry() {
     stand.boot();
     let died = running.end().failed(3);
     assert!(died["error"].as_str().unwrap().contains("half-way"), "{died}");
-    stand.pack.config["timing"]["update"] = json!(3);
+    stand.pack.config["timing"]["update"] = json!(10);
     let late = stand.update().failed(3);
     assert!(
         late["error"].as_str().unwrap().contains("are not done in time"),
@@ -211,7 +211,7 @@ fn a_host_that_says_yes_and_does_not_reboot_is_found_out() {
     let mut stand = Stand::deployed("ubuntu", "22.04");
     let host = Peer::Host("pod1".to_owned());
     stand.lab.faults().set(host.clone(), Kind::Lie).unwrap();
-    stand.pack.config["timing"]["boot"] = json!(3);
+    stand.pack.config["timing"]["boot"] = json!(10);
     let lied = stand.reboot(&[]).failed(1);
     assert!(
         lied["error"].as_str().unwrap().contains("was told to reboot"),

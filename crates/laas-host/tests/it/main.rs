@@ -134,7 +134,7 @@ fn commands_and_files() {
 fn who_may_log_in() {
     let sshd = Sshd::start();
     let session = sshd.session();
-    let soon = || Deadline::after(Duration::from_secs(2));
+    let soon = || Deadline::seconds(8);
 
     let pinned = HostKeyPolicy::Pinned(session.host_key.clone());
     assert!(
