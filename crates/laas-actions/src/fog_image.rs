@@ -94,7 +94,7 @@ impl Action for Args {
         let found = (|| {
             let fog = Fog::new(config.fog()?, config.timing.call())?;
             let host = fog.host(&fog_name)?;
-            fog.image(self.image)?;
+            fog.check_deployable(&fog.image(self.image)?)?;
             let active = fog.active_tasks(host.id)?;
             Ok::<_, Failure>((fog, host, active))
         })();

@@ -39,7 +39,10 @@ pub struct Config {
 pub struct Fog {
     /// The web root, `http://10.0.0.5/fog`.
     pub address: String,
+    /// The global token; FOG 1.6 does without it if `user_key` is an issued one.
+    #[serde(default)]
     pub api_key: Secret,
+    /// The user's token, or one that FOG 1.6 has issued to the user, which begins with `fog_`.
     pub user_key: Secret,
     #[serde(default)]
     pub tls: Tls,

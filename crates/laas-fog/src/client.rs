@@ -16,6 +16,10 @@ pub use images::NewImage;
 
 /// FOG 1.6 gives at most 10000 rows at once.
 const MOST_PAGES: usize = 1000;
+/// Through a list that changes while it is read.
+const MOST_WALKS: usize = 5;
+/// What the tokens begin with that 1.6 issues to users and takes alone. The keys of 1.5 are base64, which has no `_`.
+const ISSUED_TOKEN: &str = "fog_";
 
 /// One FOG server.
 #[derive(Debug, Clone)]
@@ -52,21 +56,6 @@ impl Fog {
                 count,
             }),
         }
-    }
-
-    /// An image that can be deployed.
-    ///
-    /// # Errors
-    /// FOG has no such image, or it is disabled.
-    pub fn image(&self, id: Id) -> Result<Image, FogError> {
-        let image: Option<Image> = self.one("image", id)?;
-        let image = image.ok_or_else(|| FogError::Missing {
-            what: format!("image {id}"),
-        })?;
-        if !image.enabled {
-            return Err(FogError::ImageDisabled { id, name: image.name });
-        }
-        Ok(image)
     }
 
     /// All images, deployable or not. FOG 1.6 leaves the storage groups out.
@@ -153,10 +142,18 @@ impl Fog {
     /// # Errors
     /// FOG can't be asked, or refuses our keys.
     pub fn cancel(&self, task: Id) -> Result<(), FogError> {
-        // Without an id this would cancel the tasks of all hosts, which is why an id can't be zero.
+        // Without an id this would cancel the tasks of all hosts, which is why an id can't be zero. With an id that is
+        // no task any more FOG cancels all that have the fields of the body, which is why the id stands there again.
         let request = self.http.delete(&["task", &task.to_string(), "cancel"]);
+        let request = request.json(&json!({"id": task.get()}));
         match self.send("DELETE", request) {
-            Ok(_) | Err(FogError::Broken { status: 500, .. } | FogError::Refused { .. }) => Ok(()),
+            Ok(_)
+            | Err(
+                FogError::Broken {
+                    status: 409 | 500, ..
+                }
+                | FogError::Refused { .. },
+            ) => Ok(()),
             Err(error) => Err(error),
         }
     }
@@ -168,7 +165,7 @@ impl Fog {
     }
 
     /// One object; `None` stands for FOG's own 404.
-    fn one<T: DeserializeOwned>(&self, class: &str, id: Id) -> Result<Option<T>, FogError> {
+    pub(crate) fn one<T: DeserializeOwned>(&self, class: &str, id: Id) -> Result<Option<T>, FogError> {
         match self.send("GET", self.http.get(&[class, &id.to_string()])) {
             Ok(answer) => parse(&answer).map(Some),
             Err(FogError::Missing { .. }) => Ok(None),
@@ -176,31 +173,59 @@ impl Fog {
         }
     }
 
-    fn list<T: DeserializeOwned>(&self, class: &str, path: &[&str]) -> Result<Vec<T>, FogError> {
+    /// All objects of a list, over all of its pages.
+    pub(crate) fn list<T: DeserializeOwned>(&self, class: &str, path: &[&str]) -> Result<Vec<T>, FogError> {
+        for _ in 0..MOST_WALKS {
+            if let Some(all) = self.walk(class, path)? {
+                return Ok(all);
+            }
+        }
+        Err(FogError::Restless {
+            what: path.join("/"),
+            walks: MOST_WALKS,
+        })
+    }
+
+    /// One walk through the pages; `None` if the list changed meanwhile, so that something may have slipped from a page
+    /// that was not read yet to one that was.
+    fn walk<T: DeserializeOwned>(&self, class: &str, path: &[&str]) -> Result<Option<Vec<T>>, FogError> {
         let mut all = Vec::new();
         let mut query: Vec<(String, String)> = Vec::new();
+        let mut total = None;
         for _ in 0..MOST_PAGES {
             let answer = self.send("GET", self.http.get(path).query(&query))?;
             let mut list: List = parse(&answer)?;
             let items = list.items(class).ok_or_else(|| garbled(&answer))?;
+            if *total.get_or_insert_with(|| list.filtered.clone()) != list.filtered {
+                return Ok(None);
+            }
             let count = items.len();
             for item in items {
                 all.push(serde_json::from_value(item).map_err(|_| garbled(&answer))?);
             }
-            match list.next.filter(|next| !next.is_empty() && count > 0) {
+            match list.next.filter(|next| !next.is_empty()) {
                 // Only where to go on is taken from it: a foreign address must not get our keys.
-                Some(next) => query = query_of(&next),
-                None => return Ok(all),
+                Some(next) if count > 0 => query = query_of(&next),
+                None if !list.truncated => return Ok(Some(all)),
+                // There is more, and no way to it.
+                _ => break,
             }
         }
-        Ok(all)
+        Err(FogError::Endless {
+            what: path.join("/"),
+            read: all.len(),
+        })
     }
 
     /// Sends with our keys and makes errors of everything but 2xx.
     fn send(&self, method: &'static str, request: RequestBuilder) -> Result<Answer, FogError> {
-        let request = request
-            .header("fog-api-token", self.api_key.expose())
-            .header("fog-user-token", self.user_key.expose());
+        let request = if self.user_key.expose().starts_with(ISSUED_TOKEN) {
+            request.bearer_auth(self.user_key.expose())
+        } else {
+            request
+                .header("fog-api-token", self.api_key.expose())
+                .header("fog-user-token", self.user_key.expose())
+        };
         let answer = self.http.send(request)?;
         let url = answer.url.clone();
         let status = answer.status;

@@ -40,8 +40,20 @@ pub enum FogError {
     },
     #[error("FOG knows {count} hosts called `{name}`")]
     HostNotUnique { name: String, count: usize },
+    #[error("FOG's list `{what}` has changed {walks} times while it was read")]
+    Restless { what: String, walks: usize },
+    #[error("FOG's list `{what}` says after {read} objects that there is more, and not where")]
+    Endless { what: String, read: usize },
+    #[error("FOG has no image called `{name}`")]
+    NoSuchName { name: String },
     #[error("image {id} (`{name}`) is disabled in FOG")]
     ImageDisabled { id: Id, name: String },
+    #[error("image {id} (`{name}`) is a capture that was not completed")]
+    ImageIncomplete { id: Id, name: String },
+    #[error("image {id} (`{name}`) is in no storage group of FOG")]
+    ImageNowhere { id: Id, name: String },
+    #[error("image {id} (`{name}`) is in storage groups of FOG ({groups}) that have no node to serve it")]
+    NoStorageNode { id: Id, name: String, groups: String },
     #[error("FOG says yes and did not {what}")]
     NotDone { what: String },
     #[error("FOG took image {wanted} for `{host}` and still says {}", found.map_or("none".to_owned(), |i| i.to_string()))]
@@ -56,12 +68,19 @@ impl Classify for FogError {
     fn kind(&self) -> Kind {
         match self {
             Self::Http(source) => source.kind(),
-            Self::Broken { .. } | Self::Garbled { .. } => Kind::Unreachable,
-            Self::Missing { .. } | Self::HostNotUnique { .. } | Self::ImageDisabled { .. } => Kind::Input,
+            Self::Broken { .. } | Self::Garbled { .. } | Self::Restless { .. } => Kind::Unreachable,
+            Self::Missing { .. }
+            | Self::HostNotUnique { .. }
+            | Self::NoSuchName { .. }
+            | Self::ImageDisabled { .. }
+            | Self::ImageIncomplete { .. }
+            | Self::ImageNowhere { .. }
+            | Self::NoStorageNode { .. } => Kind::Input,
             Self::ApiOff { .. }
             | Self::ApiKey
             | Self::UserKey
             | Self::NoApi { .. }
+            | Self::Endless { .. }
             | Self::Refused { .. }
             | Self::NotDone { .. }
             | Self::ImageNotTaken { .. } => Kind::Refused,
@@ -83,9 +102,18 @@ impl Classify for FogError {
                 "register the host in FOG, or correct `fog_name` in the inventory; the spelling must be the same"
             }
             Self::HostNotUnique { .. } => "rename all but one in FOG's Host Management",
+            Self::NoSuchName { .. } => "look at FOG's Image Management; the spelling must be the same",
             Self::ImageDisabled { .. } => "enable it in FOG's Image Management",
+            Self::ImageIncomplete { .. } => "capture it again; it is never deployed under this name",
+            Self::ImageNowhere { .. } => "give it a storage group in FOG's Image Management",
+            Self::NoStorageNode { .. } => {
+                "enable a node of the group in FOG's Storage Management, with at least one client, or move the image"
+            }
+            Self::Endless { .. } => "update FOG: it is a build of 1.6 from before its lists had pages",
             Self::Broken { .. } | Self::NotDone { .. } => "look at the error log of FOG's web server",
-            Self::Http(_) | Self::Refused { .. } | Self::ImageNotTaken { .. } => return None,
+            Self::Http(_) | Self::Restless { .. } | Self::Refused { .. } | Self::ImageNotTaken { .. } => {
+                return None;
+            }
         };
         Some(hint.to_owned())
     }

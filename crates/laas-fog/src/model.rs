@@ -52,7 +52,7 @@ pub struct Image {
     /// How hard it is compressed.
     #[serde(default, deserialize_with = "optional_number")]
     pub compress: Option<u64>,
-    /// Where its files are. FOG 1.6 says it of a single image only, not in a list.
+    /// Where its files are. A list of FOG 1.6 does not say it; [`crate::Fog::image`] finds it out.
     #[serde(default, rename = "storagegroups", deserialize_with = "ids")]
     pub storage_groups: Vec<Id>,
 }
@@ -110,6 +110,12 @@ pub enum State {
 pub(crate) struct List {
     #[serde(default, rename = "nextUrl")]
     pub next: Option<String>,
+    /// How many there are on all pages.
+    #[serde(default, rename = "recordsFiltered")]
+    pub filtered: Value,
+    /// Whether this is not all of them.
+    #[serde(default, deserialize_with = "truth")]
+    pub truncated: bool,
     #[serde(flatten)]
     members: serde_json::Map<String, Value>,
 }
@@ -284,11 +290,11 @@ fn text_or_number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<NonZeroU
     id.map(|i| i.0).ok_or_else(|| serde::de::Error::custom("no id"))
 }
 
-fn optional_id<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Id>, D::Error> {
+pub(crate) fn optional_id<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Id>, D::Error> {
     Ok(Id::from_value(&Value::deserialize(deserializer)?))
 }
 
-fn optional_number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+pub(crate) fn optional_number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
     Ok(number(&Value::deserialize(deserializer)?))
 }
 
@@ -311,7 +317,7 @@ fn ids<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Id>, D::Error> 
     })
 }
 
-fn truth<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
+pub(crate) fn truth<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
     Ok(match Value::deserialize(deserializer)? {
         Value::Bool(truth) => truth,
         other => !matches!(text(&other).as_str(), "" | "0"),

@@ -497,9 +497,9 @@ fn nothing_is_touched_when_anything_is_wrong_at_the_start() {
 fn a_fog_that_says_yes_and_does_nothing_is_not_believed() {
     // Which request is lied about: the order of an image, of a task, and the cancelling of one.
     for (skip, prepare, words) in [
-        (3, None, "still says 22"),
-        (5, None, "does not list it"),
-        (5, Some("--image=21"), "does not cancel task 1"),
+        (4, None, "still says 22"),
+        (6, None, "does not list it"),
+        (6, Some("--image=21"), "does not cancel task 1"),
     ] {
         let lab = Lab::new().timing("call", 1);
         if let Some(image) = prepare {
@@ -578,7 +578,10 @@ fn ending_fog(last: &'static str) -> String {
             {}
             let body = match first.split_whitespace().nth(1).unwrap() {
                 "/fog/host" => r#"{"count":1,"hosts":[{"id":"7","name":"pod1","imageID":"17"}]}"#,
-                "/fog/image/17" => r#"{"id":"17","name":"ubuntu","isEnabled":"1"}"#,
+                "/fog/image/17" => r#"{"id":"17","name":"ubuntu","isEnabled":"1","storagegroups":[1]}"#,
+                "/fog/storagenode" => {
+                    r#"{"count":1,"storagenodes":[{"storagegroupID":"1","isEnabled":"1","maxClients":"1"}]}"#
+                }
                 "/fog/task/active" => {
                     looks += 1;
                     if looks <= 2 {

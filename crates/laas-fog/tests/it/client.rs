@@ -131,14 +131,101 @@ fn setting_the_image_sends_nothing_else_and_believes_only_what_it_reads_back() {
 }
 
 #[test]
-fn a_disabled_image_is_refused() {
+fn a_list_that_changes_while_it_is_read_is_read_again() {
+    let page = |total: u64, name: &str, next: &str| {
+        let body = format!(
+            r#"{{"recordsFiltered":{total},"data":[{{"id":{total},"name":"{name}"}}],"nextUrl":{next}}}"#
+        );
+        answer(200, &body)
+    };
+    let more = r#""/fog/image?start=1&length=1""#;
+    // What was on the second page has slipped to the first one, which had been read.
+    let calm = [
+        page(2, "a", more),
+        page(1, "c", "null"),
+        page(2, "b", more),
+        page(2, "c", "null"),
+    ];
+    let server = Canned::start(calm.to_vec());
+    let names: Vec<_> = fog(&server.address)
+        .images()
+        .unwrap()
+        .into_iter()
+        .map(|i| i.name)
+        .collect();
+    assert_eq!(names, ["b", "c"]);
+    assert_eq!(server.asked().len(), 4);
+
+    let restless: Vec<_> = (0..10).map(|n| page(n + 1, "a", more)).collect();
+    let server = Canned::start(restless);
+    let error = fog(&server.address).images().unwrap_err();
+    assert!(matches!(error, FogError::Restless { .. }), "{error}");
+    assert_eq!(error.kind(), Kind::Unreachable);
+}
+
+#[test]
+fn a_list_that_does_not_say_where_it_goes_on_is_no_list() {
+    let rows = r#""recordsFiltered":9,"data":[{"id":1,"name":"a"}]"#;
+    let empty = r#""recordsFiltered":9,"data":[]"#;
+    for rest in [
+        format!(r#"{{{rows},"truncated":true}}"#),
+        format!(r#"{{{empty},"nextUrl":"/fog/image?start=1"}}"#),
+        format!(r#"{{{rows},"nextUrl":"/fog/image?start=1"}}"#),
+    ] {
+        let server = Canned::start(vec![answer(200, &rest)]);
+        let error = fog(&server.address).images().unwrap_err();
+        assert!(matches!(error, FogError::Endless { .. }), "{rest}: {error}");
+        assert_eq!(error.kind(), Kind::Refused);
+    }
+}
+
+#[test]
+fn an_image_without_any_storage_group_is_not_deployable() {
     let server = Canned::start(vec![
-        answer(200, r#"{"id":"22","name":"old","isEnabled":"0"}"#),
-        answer(404, ""),
+        answer(200, r#"{"id":17,"name":"a","storagegroups":[0]}"#),
+        answer(200, r#"{"data":[]}"#),
     ]);
     let fog = fog(&server.address);
-    assert!(matches!(fog.image(id(22)), Err(FogError::ImageDisabled { .. })));
-    assert!(matches!(fog.image(id(23)), Err(FogError::Missing { .. })));
+    let error = fog.check_deployable(&fog.image(id(17)).unwrap()).unwrap_err();
+    assert!(matches!(error, FogError::ImageNowhere { .. }), "{error}");
+    assert_eq!(
+        server.asked(),
+        [
+            "GET /fog/image/17",
+            "GET /fog/imageassociation",
+            "GET /fog/storagegroup"
+        ]
+    );
+}
+
+#[test]
+fn a_storage_node_serves_if_it_is_enabled_online_and_takes_clients() {
+    for (node, serves) in [
+        (
+            r#"{"storagegroupID":"1","isEnabled":"1","maxClients":"10"}"#,
+            true,
+        ),
+        (
+            r#"{"storagegroupID":1,"isEnabled":1,"maxClients":10,"online":true}"#,
+            true,
+        ),
+        (
+            r#"{"storagegroupID":1,"isEnabled":1,"maxClients":10,"online":false}"#,
+            false,
+        ),
+        (r#"{"storagegroupID":1,"isEnabled":1,"maxClients":0}"#, false),
+        (r#"{"storagegroupID":1,"isEnabled":"","maxClients":10}"#, false),
+        (r#"{"storagegroupID":2,"isEnabled":1,"maxClients":10}"#, false),
+        (r#"{"storagegroupID":0,"isEnabled":1,"maxClients":10}"#, false),
+    ] {
+        let server = Canned::start(vec![
+            answer(200, r#"{"id":17,"name":"a","storagegroups":[1]}"#),
+            answer(200, &format!(r#"{{"count":1,"storagenodes":[{node}]}}"#)),
+        ]);
+        let fog = fog(&server.address);
+        let checked = fog.check_deployable(&fog.image(id(17)).unwrap());
+        assert_eq!(checked.is_ok(), serves, "{node}");
+    }
 }
 
 #[test]
@@ -164,11 +251,13 @@ fn a_cancel_names_its_task_and_is_judged_by_reading_again() {
         (answer(200, "\"\""), true),
         (answer(500, ""), true),
         (answer(409, r#"{"msg":"already ended"}"#), true),
+        (answer(409, r#"{"error":"already ended"}"#), true),
+        (answer(409, ""), true),
         (answer(403, ""), false),
     ] {
         let server = Canned::start(vec![said]);
         assert_eq!(fog(&server.address).cancel(id(5)).is_ok(), fine);
-        assert_eq!(server.asked(), ["DELETE /fog/task/5/cancel"]);
+        assert_eq!(server.asked(), [r#"DELETE /fog/task/5/cancel {"id":5}"#]);
     }
 }
 

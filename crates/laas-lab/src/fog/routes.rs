@@ -140,11 +140,11 @@ fn route(state: &mut State, method: &Method, segments: &[&str], wanted: &Row) ->
             Answer::Json(object(state, "image", Some(key)).ok_or(Refusal::NotFound)?)
         }
         ("DELETE", ["task", "cancel"]) => {
-            state.cancel_task(None);
+            state.cancel_task(None, wanted);
             nothing()
         }
         ("DELETE", ["task", key, "cancel"]) if id(key).is_some() => {
-            state.cancel_named_task(id(key))?;
+            state.cancel_named_task(id(key), wanted)?;
             nothing()
         }
         ("DELETE", ["host", "cancel"]) => return Err(Refusal::NotFound),

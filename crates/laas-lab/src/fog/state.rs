@@ -414,24 +414,31 @@ impl State {
         self.tasks.values().filter(|task| is_active(task))
     }
 
-    /// Cancels one task. Without an id, or with one that no task has, 1.5
-    /// cancels all.
-    pub fn cancel_task(&mut self, key: Option<u32>) {
-        match key.and_then(|key| self.tasks.get_mut(&key)) {
-            Some(task) => cancel(task),
-            None => self.tasks.values_mut().for_each(cancel),
+    /// Cancels one task. Without an id, or with one that no task has, FOG
+    /// cancels all that have the columns sent in the body.
+    pub fn cancel_task(&mut self, key: Option<u32>, wanted: &Row) {
+        if let Some(task) = key.and_then(|key| self.tasks.get_mut(&key)) {
+            return cancel(task);
         }
+        let has = |row: &Row, (column, value): (&String, &Value)| {
+            let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+            !row.contains_key(column) || text(row, column) == value
+        };
+        let tasks = self.tasks.values_mut();
+        tasks
+            .filter(|task| wanted.iter().all(|pair| has(&task.row, pair)))
+            .for_each(cancel);
     }
 
     /// As [`State::cancel_task`]; 1.6 says no to a task that has ended.
-    pub fn cancel_named_task(&mut self, key: Option<u32>) -> Result<(), Refusal> {
+    pub fn cancel_named_task(&mut self, key: Option<u32>, wanted: &Row) -> Result<(), Refusal> {
         let ended = key
             .and_then(|key| self.tasks.get(&key))
             .is_some_and(|task| !is_active(task));
         if ended && self.version == Version::V1_6 {
             return Err(Refusal::Conflict("Task is not active and cannot be canceled"));
         }
-        self.cancel_task(key);
+        self.cancel_task(key, wanted);
         Ok(())
     }
 
