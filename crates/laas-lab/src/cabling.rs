@@ -3,7 +3,9 @@
 //! network when it boots.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{broadcast, watch};
@@ -147,6 +149,8 @@ pub enum Order {
         image: u32,
         /// What the disk holds afterwards.
         os: Os,
+        /// The files to copy, if the image was captured from a disk in the lab.
+        files: Option<PathBuf>,
     },
     /// Read the disk into an image, report progress and the end, reboot.
     Capture {
@@ -154,6 +158,11 @@ pub enum Order {
         task: u32,
         /// The image's id in FOG.
         image: u32,
+    },
+    /// Empty the disk, report the end, reboot.
+    Wipe {
+        /// The task to report to.
+        task: u32,
     },
 }
 
@@ -163,7 +172,17 @@ pub trait PxeServer: Send + Sync {
     fn boot(&self, mac: &str) -> Order;
     /// The host works on `task` and has done `percent` of it (0 to 100).
     fn progress(&self, task: u32, percent: u8);
-    /// The host has finished `task`; `disk` is what its disk holds now.
+    /// The host sends what it captures, the disk below `root`. It counts when
+    /// the task is finished.
+    ///
+    /// # Errors
+    /// What the file system says.
+    fn keep(&self, _task: u32, _root: &Path) -> io::Result<()> {
+        Ok(())
+    }
+    /// The host has finished a wipe.
+    fn wiped(&self, _task: u32) {}
+    /// The host has finished `task`, which is no wipe; `disk` is what its disk holds now.
     fn finished(&self, task: u32, disk: &Os);
     /// The MACs that it wakes by magic packets, from now on.
     fn magic_packets(&self) -> broadcast::Receiver<String> {

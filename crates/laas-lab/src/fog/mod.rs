@@ -8,20 +8,25 @@
 //! not an answer to anything but a state; 1.6 wakes a host unless it is told
 //! not to.
 
+mod files;
 mod routes;
 mod rows;
 mod shapes;
 mod state;
 mod storage;
 
+use std::io;
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use axum::Router;
 use base64::prelude::{BASE64_STANDARD, Engine as _};
+use serde_json::Value;
 use tokio::sync::broadcast;
 
 use crate::cabling::{Order, Os, PxeServer};
 use crate::faults::{Faults, Kind, Peer};
+use files::Files;
 pub use state::TaskView;
 use state::{Image, State};
 
@@ -47,6 +52,7 @@ pub struct Fog {
     state: Arc<Mutex<State>>,
     faults: Faults,
     tokens: Arc<Tokens>,
+    files: Arc<Files>,
     magic_packets: broadcast::Sender<String>,
 }
 
@@ -77,6 +83,7 @@ impl Fog {
                 bearer: format!("fog_{bearer}"),
             }),
             magic_packets: broadcast::channel(MAGIC_PACKETS).0,
+            files: Arc::default(),
         }
     }
 
@@ -149,6 +156,13 @@ impl Fog {
             .and_then(|image| image.os.clone())
     }
 
+    /// All images as the API shows them.
+    pub fn images(&self) -> Vec<Value> {
+        let state = self.locked();
+        let shown = |image| state.image_json(image);
+        state.images.values().map(shown).collect()
+    }
+
     /// Every request so far, as `PUT /fog/host/1`.
     pub fn requests(&self) -> Vec<String> {
         self.locked().requests.clone()
@@ -177,7 +191,19 @@ impl PxeServer for Fog {
             state.finish(task);
             return Order::Disk;
         }
-        state.start(task)
+        let mut order = state.start(task);
+        if let Order::Deploy { image, files, .. } = &mut order {
+            *files = state.path_of(*image).and_then(|path| self.files.of(&path));
+        }
+        order
+    }
+
+    fn keep(&self, task: u32, root: &Path) -> io::Result<()> {
+        self.files.receive(task, root)
+    }
+
+    fn wiped(&self, task: u32) {
+        self.locked().finish(task);
     }
 
     fn progress(&self, task: u32, percent: u8) {
@@ -186,7 +212,12 @@ impl PxeServer for Fog {
 
     fn finished(&self, task: u32, disk: &Os) {
         let mut state = self.locked();
-        if state.is_capture(task) {
+        if let Some(path) = state.capture(task) {
+            if let Err(error) = self.files.move_in(task, &path) {
+                // The client tries again for a while and gives up.
+                tracing::warn!(%error, path, "the capture was not moved into its image");
+                return;
+            }
             state.store_capture(task, disk);
         }
         state.finish(task);

@@ -156,7 +156,7 @@ fn route(state: &mut State, method: &Method, segments: &[&str], wanted: &Row) ->
             let key = id(key).unwrap_or_default();
             let existed = match *class {
                 "host" => state.hosts.remove(&key).is_some(),
-                "image" => state.images.remove(&key).is_some(),
+                "image" => state.delete_image(key),
                 "task" => state.tasks.remove(&key).is_some(),
                 _ => return Ok(Answer::NoRoute),
             };

@@ -35,6 +35,7 @@ const TASK_TYPES: [(u32, &str); 20] = [
 ];
 const DEPLOYS: [u32; 2] = [1, 17];
 const CAPTURE: u32 = 2;
+const WIPES: std::ops::RangeInclusive<u32> = 18..=20;
 
 const QUEUED: u32 = 1;
 const CHECKED_IN: u32 = 2;
@@ -149,7 +150,15 @@ impl State {
 
 impl Image {
     pub fn new(id: u32, name: &str, os: Option<Os>, enabled: bool) -> Self {
-        let row = image_row(id, name, enabled);
+        let mut row = image_row(id, name, enabled);
+        match os {
+            Some(_) => set(&mut row, "deployed", now()),
+            // There are no files yet.
+            None => {
+                set(&mut row, "size", "");
+                set(&mut row, "srvsize", 0);
+            }
+        }
         let groups = vec![1];
         Self { row, os, groups }
     }
@@ -350,9 +359,27 @@ impl State {
     }
 
     pub fn edit_image(&mut self, key: u32, wanted: &Row) -> Result<(), Refusal> {
+        let name = text(wanted, "name");
+        let taken = self
+            .images
+            .values()
+            .any(|image| text(&image.row, "name").eq_ignore_ascii_case(name));
         let image = self.images.get_mut(&key).ok_or(Refusal::NotFound)?;
+        if taken && text(&image.row, "name").to_lowercase() != name {
+            return Err(Refusal::Error("Already created"));
+        }
         edit(&mut image.row, wanted);
         Ok(())
+    }
+
+    /// Deletes the entry and keeps the files; whether there was one.
+    pub fn delete_image(&mut self, key: u32) -> bool {
+        for host in self.hosts.values_mut() {
+            if id(&host.row, "imageID") == key {
+                set(&mut host.row, "imageID", 0);
+            }
+        }
+        self.images.remove(&key).is_some()
     }
 
     pub fn create_task(&mut self, host: u32, wanted: &Row) -> Result<(), Refusal> {
@@ -465,7 +492,8 @@ impl State {
         let (host, _) = self.hosts.iter().find(|(_, host)| has_mac(host))?;
         let task = self.active_tasks().find(|task| {
             let kind = id(&task.row, "typeID");
-            id(&task.row, "hostID") == *host && (DEPLOYS.contains(&kind) || kind == CAPTURE)
+            let works = DEPLOYS.contains(&kind) || kind == CAPTURE || WIPES.contains(&kind);
+            id(&task.row, "hostID") == *host && works
         })?;
         Some(id(&task.row, "id"))
     }
@@ -475,17 +503,31 @@ impl State {
         let Some(task) = self.tasks.get_mut(&key) else {
             return Order::Disk;
         };
+        // The client that wipes does not check in, and tells nothing until it
+        // has done.
+        if WIPES.contains(&id(&task.row, "typeID")) {
+            return Order::Wipe { task: key };
+        }
         task.started = Some(OffsetDateTime::now_utc());
         set(&mut task.row, "stateID", CHECKED_IN);
         set(&mut task.row, "checkInTime", now());
         set(&mut task.row, "pct", "0000000000");
         set(&mut task.row, "percent", "");
         let image = id(&task.row, "imageID");
+        let found = self.images.get_mut(&image);
         if id(&task.row, "typeID") == CAPTURE {
+            if let Some(image) = found {
+                set(&mut image.row, "size", "");
+            }
             return Order::Capture { task: key, image };
         }
-        match self.images.get(&image).and_then(|image| image.os.clone()) {
-            Some(os) => Order::Deploy { task: key, image, os },
+        match found.and_then(|image| image.os.clone()) {
+            Some(os) => Order::Deploy {
+                task: key,
+                image,
+                os,
+                files: None,
+            },
             // There are no files to write.
             None => {
                 self.client_failed(key);
@@ -504,7 +546,8 @@ impl State {
     }
 
     pub fn progress(&mut self, key: u32, percent: u8) {
-        let Some(task) = self.tasks.get_mut(&key).filter(|task| is_active(task)) else {
+        let reports = |task: &&mut Task| is_active(task) && !WIPES.contains(&id(&task.row, "typeID"));
+        let Some(task) = self.tasks.get_mut(&key).filter(reports) else {
             return;
         };
         let seconds = task
@@ -533,16 +576,26 @@ impl State {
         set(&mut task.row, "dataTotal", "10240.00 MiB");
     }
 
-    pub fn is_capture(&self, key: u32) -> bool {
-        self.tasks
-            .get(&key)
-            .is_some_and(|task| id(&task.row, "typeID") == CAPTURE)
+    /// The capture that has not ended, and its image's directory.
+    pub fn capture(&self, key: u32) -> Option<String> {
+        let task = self.tasks.get(&key).filter(|task| is_active(task))?;
+        let image = self.images.get(&id(&task.row, "imageID"))?;
+        (id(&task.row, "typeID") == CAPTURE).then(|| text(&image.row, "path").to_owned())
     }
 
+    /// The directory of an image's files.
+    pub fn path_of(&self, image: u32) -> Option<String> {
+        let image = self.images.get(&image)?;
+        Some(text(&image.row, "path").to_owned())
+    }
+
+    /// A capture was moved into its image.
     pub fn store_capture(&mut self, key: u32, os: &Os) {
         let image = self.tasks.get(&key).map(|task| id(&task.row, "imageID"));
         if let Some(image) = image.and_then(|image| self.images.get_mut(&image)) {
             image.os = Some(os.clone());
+            set(&mut image.row, "deployed", now());
+            set(&mut image.row, "size", "10737418240.000000:");
         }
     }
 
@@ -553,7 +606,10 @@ impl State {
             return;
         };
         set(&mut task.row, "stateID", COMPLETE);
-        if let Some(host) = self.hosts.get_mut(&id(&task.row, "hostID")) {
+        set(&mut task.row, "pct", "0000000100");
+        if DEPLOYS.contains(&id(&task.row, "typeID"))
+            && let Some(host) = self.hosts.get_mut(&id(&task.row, "hostID"))
+        {
             set(&mut host.row, "deployed", now());
         }
     }

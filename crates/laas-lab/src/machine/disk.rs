@@ -142,6 +142,26 @@ pub fn write(root: &Path, system: &System, host: &HostSpec, authorized_key: &str
     host_key(&root.join("etc/ssh/ssh_host_ed25519_key"))
 }
 
+/// Writes a system that was captured to `root`, which must not exist. Like
+/// any system it makes itself host keys at its first boot if it has none.
+///
+/// # Errors
+/// As [`write()`].
+pub fn restore(root: &Path, files: &Path) -> io::Result<()> {
+    copy(files, root)?;
+    let key = root.join("etc/ssh/ssh_host_ed25519_key");
+    if key.exists() { Ok(()) } else { host_key(&key) }
+}
+
+/// Copies a directory with everything that the file system knows of it.
+///
+/// # Errors
+/// What `cp` says.
+pub fn copy(from: &Path, to: &Path) -> io::Result<()> {
+    let mut command = Command::new("cp");
+    run(command.arg("-a").arg(from).arg(to))
+}
+
 /// The image's own network configuration: DHCP on every card.
 fn write_network(root: &Path, os: &str, host: &HostSpec) -> io::Result<()> {
     let (directory, start) = match os {
@@ -188,11 +208,13 @@ fn put(root: &Path, file: &str, mode: u32, text: &str) -> io::Result<()> {
 }
 
 fn host_key(path: &Path) -> io::Result<()> {
-    let output = Command::new("ssh-keygen")
-        .args(["-q", "-t", "ed25519", "-N", "", "-C", "host", "-f"])
-        .arg(path)
-        .stdin(Stdio::null())
-        .output()?;
+    let mut command = Command::new("ssh-keygen");
+    command.args(["-q", "-t", "ed25519", "-N", "", "-C", "host", "-f"]);
+    run(command.arg(path))
+}
+
+fn run(command: &mut Command) -> io::Result<()> {
+    let output = command.stdin(Stdio::null()).output()?;
     if output.status.success() {
         return Ok(());
     }

@@ -185,8 +185,14 @@ impl Life {
             }
         }
         match answer {
-            Some(Order::Deploy { task, image, os }) => self.deploy(task, image, os).await,
+            Some(Order::Deploy {
+                task,
+                image,
+                os,
+                files,
+            }) => self.deploy(task, image, os, files).await,
             Some(Order::Capture { task, image }) => self.capture(task, image).await,
+            Some(Order::Wipe { task }) => self.wipe(task).await,
             Some(Order::Disk) => self.boot_disk().await,
             None => {
                 self.change(|state| state.events.push(Event::NoPxe))?;
@@ -195,7 +201,7 @@ impl Life {
         }
     }
 
-    async fn deploy(&self, task: u32, image: u32, os: Os) -> Result<Next, Dead> {
+    async fn deploy(&self, task: u32, image: u32, os: Os, files: Option<PathBuf>) -> Result<Next, Dead> {
         let old = self.change(|state| {
             state.events.push(Event::ImagingStarted { image });
             // From the first block on the old system is gone.
@@ -208,7 +214,10 @@ impl Life {
             if let Some(old) = old {
                 fs::remove_dir_all(shared.root(old.generation))?;
             }
-            shared.write_disk(&written)
+            match files {
+                Some(files) => disk::restore(&shared.root(written.generation), &files),
+                None => shared.write_disk(&written),
+            }
         });
         if let Err(error) = writing.await.unwrap_or_else(|error| Err(io::Error::other(error))) {
             self.trouble("the image was not written", &error)?;
@@ -228,8 +237,31 @@ impl Life {
             return Ok(Next::Nothing);
         };
         self.image(task).await?;
+        let (shared, root) = (self.shared.clone(), self.shared.root(system.generation));
+        let reading = tokio::task::spawn_blocking(move || shared.options.pxe.keep(task, &root));
+        if let Err(error) = reading.await.unwrap_or_else(|error| Err(io::Error::other(error))) {
+            self.trouble("the disk was not captured", &error)?;
+            return Ok(Next::Nothing);
+        }
         self.change(|state| state.events.push(Event::Captured { image }))?;
         self.shared.options.pxe.finished(task, &system.os);
+        Ok(Next::Boot)
+    }
+
+    async fn wipe(&self, task: u32) -> Result<Next, Dead> {
+        // The first blocks go first.
+        let old = self.change(|state| state.disk.take())?;
+        self.image(task).await?;
+        if let Some(old) = old {
+            let root = self.shared.root(old.generation);
+            let wiping = tokio::task::spawn_blocking(move || fs::remove_dir_all(root));
+            if let Err(error) = wiping.await.unwrap_or_else(|error| Err(io::Error::other(error))) {
+                self.trouble("the disk was not wiped", &error)?;
+                return Ok(Next::Nothing);
+            }
+        }
+        self.change(|state| state.events.push(Event::Wiped))?;
+        self.shared.options.pxe.wiped(task);
         Ok(Next::Boot)
     }
 

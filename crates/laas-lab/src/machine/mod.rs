@@ -33,6 +33,7 @@ use crate::inventory::HostSpec;
 use crate::pace::Pace;
 
 pub use disk::IMAGE_ACCOUNT;
+pub(crate) use disk::copy;
 pub use packages::PACKAGE;
 pub use ports::Ports;
 
@@ -134,7 +135,7 @@ pub enum Phase {
     Off,
     /// It asks the network for orders.
     Pxe,
-    /// An image is written to the disk, or read from it.
+    /// An image is written to the disk, or read from it, or the disk is wiped.
     Imaging {
         /// How much of it is done, 0 to 100.
         percent: u8,
@@ -202,6 +203,8 @@ pub enum Event {
         /// The image's id in FOG.
         image: u32,
     },
+    /// The disk was emptied.
+    Wiped,
     /// The system answers.
     Up,
     /// The system was asked to stop.

@@ -222,6 +222,7 @@ async fn a_task_moves_only_when_its_host_boots_from_the_network() {
         task: 1,
         image: 17,
         os: ubuntu(),
+        files: None,
     };
     assert_eq!(stand.fog.boot(&MAC.to_uppercase()), order);
     assert_eq!(stand.states(), [2], "checked in");
@@ -268,8 +269,33 @@ async fn an_image_has_nothing_in_it_until_a_disk_was_captured() {
     stand.call("DELETE", "/task/1/cancel", Value::Null).await;
     stand.call("POST", "/host/1/task", json!({"taskTypeID": 2})).await;
     assert_eq!(stand.fog.boot(MAC), Order::Capture { task: 2, image: 26 });
+    assert_eq!(stand.json("/image/26").await["deployed"], "0000-00-00 00:00:00");
     stand.fog.finished(2, &ubuntu());
     assert_eq!(stand.fog.image_os(26), Some(ubuntu()));
+    let image = stand.json("/image/26").await;
+    assert_ne!(image["deployed"], "0000-00-00 00:00:00");
+
+    let name = |name: &str| json!({"name": name});
+    let taken = stand.call("PUT", "/image/26", name("centos-7")).await;
+    assert_eq!((taken.0, taken.1.contains("Already created")), (500, true));
+    assert_eq!(stand.call("PUT", "/image/26", name("kept")).await.0, 200);
+    assert_eq!(stand.json("/image/26").await["name"], "kept");
+    assert_eq!(stand.call("DELETE", "/image/26", Value::Null).await.0, 200);
+    assert_eq!(stand.call("GET", "/image/26", Value::Null).await.0, 404);
+    assert_eq!(stand.fog.host_image("pod1"), Some(0), "its hosts lose it");
+}
+
+#[tokio::test]
+async fn a_wipe_is_silent_until_it_is_done() {
+    let stand = Stand::new().await;
+    stand
+        .call("POST", "/host/1/task", json!({"taskTypeID": 19}))
+        .await;
+    assert_eq!(stand.fog.boot(MAC), Order::Wipe { task: 1 });
+    stand.fog.progress(1, 50);
+    assert_eq!(stand.states(), [1]);
+    stand.fog.wiped(1);
+    assert_eq!(stand.states(), [4]);
 }
 
 #[tokio::test]

@@ -34,6 +34,7 @@ impl Orders {
             task: 7,
             image,
             os: self::os(os, version),
+            files: None,
         });
     }
 
@@ -54,6 +55,11 @@ impl PxeServer for Orders {
 
     fn progress(&self, task: u32, percent: u8) {
         self.hears(format!("progress {task} {percent}"));
+    }
+
+    fn wiped(&self, task: u32) {
+        self.hears(format!("wiped {task}"));
+        *self.next.lock().unwrap() = None;
     }
 
     fn finished(&self, task: u32, disk: &Os) {
@@ -129,6 +135,11 @@ impl Rack {
         rack.machine.set_power(true);
         rack.until_up(1).await;
         rack
+    }
+
+    /// What the next boot from the network is told to do.
+    pub fn order(&self, order: Order) {
+        *self.orders.next.lock().unwrap() = Some(order);
     }
 
     pub fn plug(&self, port: u8, state: PortState) {

@@ -95,7 +95,7 @@ async fn a_power_cut_breaks_a_disk_that_is_written() {
 #[tokio::test]
 async fn a_disk_is_read_into_an_image_and_stays() {
     let rack = Rack::running(os("ubuntu", "22.04")).await;
-    *rack.orders.next.lock().unwrap() = Some(Order::Capture { task: 9, image: 40 });
+    rack.order(Order::Capture { task: 9, image: 40 });
     rack.run("echo mine > /etc/tenant").await;
     rack.ipmi_ok(PXE_ONCE).await;
     rack.ipmi_ok("power reset").await;
@@ -120,4 +120,22 @@ async fn every_system_boots_and_is_reached() {
         keys.insert(rack.run("cat /etc/ssh/ssh_host_ed25519_key.pub").await);
     }
     assert_eq!(keys.len(), 4);
+}
+
+#[tokio::test]
+async fn a_wiped_disk_is_empty_and_does_not_boot() {
+    let rack = Rack::running(os("ubuntu", "22.04")).await;
+    let root = rack.machine.root().unwrap();
+    rack.order(Order::Wipe { task: 9 });
+    rack.ipmi_ok(PXE_ONCE).await;
+    rack.ipmi_ok("power reset").await;
+    rack.until("dead", |machine| machine.phase() == Phase::Dead).await;
+    assert_eq!(rack.orders.heard().last().unwrap(), "wiped 9");
+    assert!(rack.machine.events().contains(&Event::Wiped));
+    assert_eq!((rack.machine.system(), root.exists()), (None, false));
+    rack.ipmi_ok("power reset").await;
+    rack.until("dead again", |machine| {
+        machine.phase() == Phase::Dead && machine.boots().len() == 4
+    })
+    .await;
 }
