@@ -1,18 +1,20 @@
-//! Gives a host's tenant an account on its BMC, and tells the dashboard.
+//! Gives a host's tenant an account on its BMC, and tells the dashboard; or takes it away again.
+
+mod revoke;
 
 use crate::{bmcs, posting};
 use laas_bmc::account::{self, TENANT, Wish};
-use laas_bmc::{Bmc, BmcError, Login, Privilege};
+use laas_bmc::{Bmc, BmcError, Login, Privilege, User};
 use laas_core::action::{Action, Context};
 use laas_core::failure::Context as _;
 use laas_core::names::{AccountName, BmcSlot};
-use laas_core::{Failure, HostName, Kind, Mac, Secret, inventory};
+use laas_core::{Classify, Failure, HostName, Kind, Mac, Secret, inventory};
 use laas_dashboard::{BmcAccess, DashboardError};
 use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, Ipv4Addr, ToSocketAddrs};
 
-/// As many as IPMI 1.5 stores, and every BMC takes.
-const PASSWORD_LENGTH: usize = 16;
+/// As many as IPMI 2.0 has room for, and as many as every BMC stores. Some take the long one and cut it.
+const PASSWORD_LENGTHS: [usize; 2] = [20, 16];
 
 #[derive(clap::Args)]
 #[command(rename_all = "snake_case")]
@@ -21,19 +23,39 @@ pub struct Args {
     #[arg(long, value_name = "HOST")]
     host: HostName,
     /// The piece of work that this is for; another one means another tenant and gets another password,
-    /// e.g. aebe085c-2b8c-4dfc-a4fc-bb2fa5bb41da:0123456789abcdef:0.
+    /// e.g. aebe085c-2b8c-4dfc-a4fc-bb2fa5bb41da:0123456789abcdef:0. Only `revoke` can do without.
     #[arg(long, value_name = "REQUEST")]
-    request: String,
+    request: Option<String>,
     /// The account's name, e.g. opnfv.
     #[arg(long, value_name = "NAME", default_value = "opnfv")]
     user: AccountName,
+    /// Take the account away instead, and prove that its password opens nothing any more.
+    #[arg(long)]
+    revoke: bool,
     /// Show what would change and change nothing.
     #[arg(long = "dry_run")]
     dry_run: bool,
 }
 
 #[derive(Serialize)]
-pub struct Output {
+#[serde(untagged)]
+pub enum Output {
+    Given(Given),
+    Revoked(Revoked),
+}
+
+#[derive(Serialize)]
+pub struct Revoked {
+    changed: bool,
+    host: HostName,
+    user: AccountName,
+    /// The tenants' accounts that the BMC had, and what became of them; one without a name is gone.
+    before: Vec<User>,
+    after: Vec<User>,
+}
+
+#[derive(Serialize)]
+pub struct Given {
     changed: bool,
     host: HostName,
     user: AccountName,
@@ -59,10 +81,17 @@ struct Record {
 
 impl Action for Args {
     const NAME: &'static str = "bmc_user";
-    const ABOUT: &'static str = "Give a host's tenant an account on its BMC with a password of its own, prove it, and tell the dashboard";
+    const ABOUT: &'static str = "Give a host's tenant an account on its BMC with a password of its own, prove it, and tell the dashboard; or take it away";
     type Output = Output;
 
     fn run(self, context: &Context) -> Result<Output, Failure> {
+        if self.revoke {
+            return revoke::run(context, self.host, self.user, self.dry_run).map(Output::Revoked);
+        }
+        // An engine passes a parameter without a value as an empty one.
+        let request = self.request.clone().filter(|request| !request.is_empty());
+        let request = request
+            .ok_or_else(|| Failure::input("`request` is needed to give an account").host(&self.host))?;
         // What is wrong with the configuration is said before anything is touched.
         let dashboard = posting::connect(context)?;
         let held = bmcs::hold(context, &self.host)?;
@@ -77,7 +106,7 @@ impl Action for Args {
         let stands = match &stored {
             // One whose slot is not known was cut off while it was made, and is found again by its name.
             Some(record)
-                if record.request == self.request
+                if record.request == request
                     && record.user == self.user.as_str()
                     && record.slot != BmcSlot::to_be_made() =>
             {
@@ -91,15 +120,11 @@ impl Action for Args {
             stored => {
                 changed = true;
                 let mut record = self
-                    .next(bmc, &held.entry, stored)
+                    .next(bmc, &held.entry, stored, request)
                     .at_peer(bmcs::PEER)
                     .of_host(&self.host)?;
                 if !self.dry_run {
-                    record.store(context, &self.host)?;
-                    let login = record.login();
-                    record.slot = account::establish(bmc, &record.slot, &login)
-                        .at_peer(bmcs::PEER)
-                        .of_host(&self.host)?;
+                    record.establish(context, &self.host, bmc)?;
                 }
                 record
             }
@@ -122,7 +147,7 @@ impl Action for Args {
                 record.store(context, &self.host)?;
             }
         }
-        Ok(Output {
+        Ok(Output::Given(Given {
             changed,
             host: self.host,
             user: self.user,
@@ -130,14 +155,20 @@ impl Action for Args {
             address,
             mac,
             slot: record.slot,
-        })
+        }))
     }
 }
 
 impl Args {
     /// The account as it shall be: with the stored password if it is this request's and the BMC does not have it
     /// (yet, or any more), else with a new one.
-    fn next(&self, bmc: &dyn Bmc, entry: &inventory::Bmc, stored: Option<Record>) -> Result<Record, Failure> {
+    fn next(
+        &self,
+        bmc: &dyn Bmc,
+        entry: &inventory::Bmc,
+        stored: Option<Record>,
+        request: String,
+    ) -> Result<Record, Failure> {
         let wish = Wish {
             user: self.user.as_str(),
             last: stored.as_ref().map(|r| r.user.as_str()),
@@ -145,23 +176,47 @@ impl Args {
             configured: entry.user_slot.as_ref(),
         };
         let slot = account::slot(&bmc.users()?, &wish, bmc.address())?;
-        let ours = stored.filter(|r| r.request == self.request);
+        let ours = stored.filter(|r| r.request == request);
         let password = match ours {
             Some(record) => record.password,
-            None => Secret::random(PASSWORD_LENGTH)
-                .map_err(|e| Failure::input(format!("the operating system gives no random numbers: {e}")))?,
+            None => random(PASSWORD_LENGTHS[0])?,
         };
         Ok(Record {
             user: self.user.to_string(),
             password,
             slot,
-            request: self.request.clone(),
+            request,
             posted: false,
         })
     }
 }
 
+fn random(length: usize) -> Result<Secret, Failure> {
+    Secret::random(length)
+        .map_err(|e| Failure::input(format!("the operating system gives no random numbers: {e}")))
+}
+
 impl Record {
+    /// Makes the account and proves it, with a shorter password if the BMC refuses a long one, or takes it and then
+    /// does not know it.
+    fn establish(&mut self, context: &Context, host: &HostName, bmc: &dyn Bmc) -> Result<(), Failure> {
+        self.store(context, host)?;
+        let [_, short] = PASSWORD_LENGTHS;
+        let made = match account::establish(bmc, &self.slot, &self.login()) {
+            Err(error @ (BmcError::Login { .. } | BmcError::Refused { .. } | BmcError::Rejected { .. }))
+                if error.kind() == Kind::Refused && self.password.expose().len() > short =>
+            {
+                tracing::info!(%host, %error, "trying a password of {short} characters");
+                self.password = random(short)?;
+                self.store(context, host)?;
+                account::establish(bmc, &self.slot, &self.login())
+            }
+            made => made,
+        };
+        self.slot = made.at_peer(bmcs::PEER).of_host(host)?;
+        Ok(())
+    }
+
     fn login(&self) -> Login {
         Login {
             user: self.user.clone(),

@@ -9,7 +9,7 @@ pub const TENANT: Privilege = Privilege::Operator;
 
 /// The nameless user of IPMI, whatever its name says; in Redfish iDRAC keeps this one back, too, and iLO's first account
 /// is the factory's administrator.
-const RESERVED: Option<u8> = Some(1);
+pub(crate) const RESERVED: Option<u8> = Some(1);
 
 /// What is asked of a slot.
 #[derive(Clone, Copy, Debug)]
@@ -83,7 +83,7 @@ pub fn establish(bmc: &dyn Bmc, slot: &BmcSlot, login: &Login) -> Result<BmcSlot
     Ok(slot)
 }
 
-fn stays(bmc: &dyn Bmc, user: &str, now: &User) -> BmcError {
+pub(crate) fn stays(bmc: &dyn Bmc, user: &str, now: &User) -> BmcError {
     let privilege = match now.privilege {
         Some(privilege) => format!("{privilege:?}"),
         None => "no privilege".to_owned(),
@@ -198,7 +198,7 @@ mod tests {
             (vec![], "right", Err("says otherwise: ``, no privilege")),
         ] {
             let bmc = Fake {
-                users: present,
+                users: present.into(),
                 password: "right".to_owned(),
                 ..Fake::default()
             };

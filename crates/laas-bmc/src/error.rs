@@ -52,6 +52,8 @@ pub enum BmcError {
         slot: BmcSlot,
         found: String,
     },
+    #[error("the BMC `{address}` took the account `{user}` away and still lets it in")]
+    StillOpens { address: String, user: String },
     #[error("the tenants' account can't be `{user}`: slot {slot} of the BMC `{address}` is {what}")]
     Slot {
         address: String,
@@ -61,7 +63,7 @@ pub enum BmcError {
     },
     #[error("the BMC `{address}` has no free slot for `{user}`")]
     Full { address: String, user: String },
-    #[error("`{user}` and its password must be printable ASCII of at most 16 characters")]
+    #[error("`{user}` and its password must be printable ASCII of at most 16 and 20 characters")]
     Unfit { user: String },
     #[error("the account can't have slot `{slot}` of the BMC `{address}`, whose slots are numbers")]
     NoNumber { address: String, slot: BmcSlot },
@@ -139,6 +141,7 @@ impl Classify for BmcError {
             | Self::PowerStays { .. }
             | Self::ResetOfOff { .. }
             | Self::BootStays { .. }
+            | Self::StillOpens { .. }
             | Self::UserStays { .. } => Kind::Refused,
             Self::Slot { .. }
             | Self::NoNumber { .. }
@@ -165,7 +168,7 @@ impl Classify for BmcError {
             } => "the system did not shut down in time: `--force` switches it off hard",
             Self::PowerStays { .. } => "look at the host; if it is only slow, raise `timing.power`",
             Self::ResetOfOff { .. } => "use `cycle`, which leaves the host on in any case",
-            Self::BootStays { .. } | Self::UserStays { .. } => {
+            Self::BootStays { .. } | Self::UserStays { .. } | Self::StillOpens { .. } => {
                 "a restart of the BMC often helps (`mc reset cold`)"
             }
             Self::NoNumber { .. } => "correct `bmc.user_slot`, e.g. 4",

@@ -13,8 +13,12 @@ pub struct Fake {
     /// Whether the answers to buttons come through.
     pub presses: RefCell<VecDeque<Option<()>>>,
     pub pressed: RefCell<Vec<Button>>,
-    pub users: Vec<User>,
+    pub users: RefCell<Vec<User>>,
+    /// What it does to an account that it is told to disable.
+    pub disables: Option<fn(&mut User)>,
     pub password: String,
+    /// Whether logins are not answered.
+    pub is_mute: bool,
 }
 
 fn silent() -> BmcError {
@@ -56,7 +60,7 @@ impl Bmc for Fake {
     }
 
     fn users(&self) -> Result<Vec<User>, BmcError> {
-        Ok(self.users.clone())
+        Ok(self.users.borrow().clone())
     }
 
     fn set_user(&self, slot: &BmcSlot, _: &Login, _: Privilege) -> Result<BmcSlot, BmcError> {
@@ -71,15 +75,23 @@ impl Bmc for Fake {
             enabled: None,
             access: false,
         };
-        let found = self.users.iter().find(|u| u.slot == *slot);
+        let users = self.users.borrow();
+        let found = users.iter().find(|u| u.slot == *slot);
         Ok(found.cloned().unwrap_or(free))
     }
 
-    fn disable_user(&self, _: &BmcSlot) -> Result<(), BmcError> {
+    fn disable_user(&self, slot: &BmcSlot) -> Result<(), BmcError> {
+        let mut users = self.users.borrow_mut();
+        if let (Some(disables), Some(user)) = (self.disables, users.iter_mut().find(|u| u.slot == *slot)) {
+            disables(user);
+        }
         Ok(())
     }
 
     fn prove(&self, login: &Login, _: Privilege) -> Result<(), BmcError> {
+        if self.is_mute {
+            return Err(silent());
+        }
         if login.password.expose() == self.password {
             return Ok(());
         }

@@ -1,6 +1,7 @@
 //! Baseboard management controllers: power, the device of the next boot, and the tenants' accounts.
 //!
-//! A driver per protocol stands behind [`Bmc`]; what is done with one (and proven) is in [`power`] and [`account`].
+//! A driver per protocol stands behind [`Bmc`]; what is done with one (and proven) is in [`power`], [`account`] and
+//! [`revocation`].
 
 pub mod account;
 pub mod bios;
@@ -11,6 +12,7 @@ pub mod info;
 pub mod ipmi;
 pub mod power;
 pub mod redfish;
+pub mod revocation;
 
 pub use error::BmcError;
 pub use info::Info;
@@ -59,7 +61,7 @@ pub trait Bmc {
     /// The BMC can't be asked or refuses; the account may be half made.
     fn set_user(&self, slot: &BmcSlot, login: &Login, privilege: Privilege) -> Result<BmcSlot, BmcError>;
 
-    /// One slot, with all that the BMC says of it.
+    /// One slot, with all that the BMC says of it. One that is free, or that is no more, has no name.
     ///
     /// # Errors
     /// The BMC can't be asked.
@@ -245,7 +247,7 @@ impl fmt::Display for BootState {
 }
 
 /// A slot of the BMC's table of users.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct User {
     pub slot: BmcSlot,
     /// Empty if the slot is free.

@@ -10,21 +10,21 @@ use std::net::Ipv4Addr;
 use tokio::runtime::Runtime;
 
 /// `pod1` with a BMC, a dashboard on which it is booked, and the pack.
-struct Lab {
-    sim: Sim,
-    dashboard: Dashboard,
-    faults: Faults,
-    pack: Pack,
+pub struct Lab {
+    pub sim: Sim,
+    pub dashboard: Dashboard,
+    pub faults: Faults,
+    pub pack: Pack,
     _server: Server,
     _runtime: Runtime,
 }
 
 impl Lab {
-    fn new() -> Self {
+    pub fn new() -> Self {
         Self::at(Sim::start())
     }
 
-    fn at(sim: Sim) -> Self {
+    pub fn at(sim: Sim) -> Self {
         let dashboard = Dashboard::new("UNH_IOL", "token", &[]);
         dashboard.book_capture(CaptureBooking::default()).unwrap();
         let (faults, runtime) = (Faults::default(), Runtime::new().unwrap());
@@ -64,19 +64,19 @@ impl Lab {
     }
 
     /// For an end that is known to be bad.
-    fn impatient(mut self) -> Self {
+    pub fn impatient(mut self) -> Self {
         self.pack.config["timing"]["power"] = json!(1);
         self
     }
 
-    fn power(&self, args: &[&str]) -> Ended {
+    pub fn power(&self, args: &[&str]) -> Ended {
         self.pack.run(
             env!("CARGO_BIN_EXE_ipmi_power"),
             &[&["--host=pod1"], args].concat(),
         )
     }
 
-    fn boot(&self, args: &[&str]) -> Value {
+    pub fn boot(&self, args: &[&str]) -> Value {
         self.pack
             .run(
                 env!("CARGO_BIN_EXE_ipmi_boot_device"),
@@ -85,7 +85,7 @@ impl Lab {
             .done()
     }
 
-    fn user(&self, request: &str, args: &[&str]) -> Ended {
+    pub fn user(&self, request: &str, args: &[&str]) -> Ended {
         let request = format!("--request={request}");
         let ended = self.pack.run(
             env!("CARGO_BIN_EXE_bmc_user"),
@@ -101,11 +101,11 @@ impl Lab {
     }
 
     /// What the datastore has of the tenant.
-    fn account(&self) -> Value {
+    pub fn account(&self) -> Value {
         self.pack.key("bmc_user_pod1")
     }
 
-    fn opens(&self, password: &Value) -> bool {
+    pub fn opens(&self, password: &Value) -> bool {
         let port = self.sim.port.to_string();
         let status = std::process::Command::new("ipmitool")
             .args([

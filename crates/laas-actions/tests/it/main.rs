@@ -3,10 +3,12 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod bmc;
+mod bmc_revoke;
 mod claims;
 mod dashboard;
 mod fog_image;
 mod hosts;
+mod ipmitool;
 mod note_systems;
 mod pack;
 #[path = "../../../laas-bmc/tests/it/sim.rs"]

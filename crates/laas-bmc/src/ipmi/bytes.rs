@@ -5,6 +5,8 @@ use laas_core::Mac;
 
 /// Bytes of a user's name, and of a password in the form that IPMI 1.5 has too.
 const TEXT: usize = 16;
+/// Bytes of a password in the form that came with IPMI 2.0.
+const LONG: usize = 20;
 /// "The channel that this request comes by", table 22-29.
 const THIS_CHANNEL: u8 = 0x0e;
 
@@ -143,7 +145,7 @@ pub fn get_channel_info() -> Request {
 
 /// Section 22.28; `None` if the name does not fit.
 pub fn set_user_name(slot: u8, name: &str) -> Option<Request> {
-    let data = [&[slot][..], &padded(name)?].concat();
+    let data = [&[slot][..], &padded::<TEXT>(name)?].concat();
     Some(Request::new("Set User Name", 0x06, 0x45, &data))
 }
 
@@ -164,9 +166,12 @@ pub fn user_name(data: &[u8]) -> Option<String> {
     Some(String::from_utf8_lossy(name).into_owned())
 }
 
-/// Section 22.30; `None` if the password does not fit.
+/// Section 22.30; `None` if the password does not fit. A long one has the slot's highest bit set, and more bytes.
 pub fn set_user_password(slot: u8, password: &str) -> Option<Request> {
-    let data = [&[slot, 0x02][..], &padded(password)?].concat();
+    let data = match padded::<TEXT>(password) {
+        Some(bytes) => [&[slot, 0x02][..], &bytes].concat(),
+        None => [&[slot | 0x80, 0x02][..], &padded::<LONG>(password)?].concat(),
+    };
     Some(Request::new("Set User Password", 0x06, 0x47, &data))
 }
 
@@ -237,9 +242,9 @@ pub fn mac(data: &[u8]) -> Option<Mac> {
     text.join(":").parse().ok()
 }
 
-fn padded(text: &str) -> Option<[u8; TEXT]> {
-    let fits = !text.is_empty() && text.len() <= TEXT && text.chars().all(|c| c.is_ascii_graphic());
-    let mut bytes = [0; TEXT];
+fn padded<const ROOM: usize>(text: &str) -> Option<[u8; ROOM]> {
+    let fits = !text.is_empty() && text.len() <= ROOM && text.chars().all(|c| c.is_ascii_graphic());
+    let mut bytes = [0; ROOM];
     bytes
         .get_mut(..text.len())
         .filter(|_| fits)?
@@ -326,10 +331,11 @@ mod tests {
             "0x06 0x45 0x04 0x6f 0x70 0x6e 0x66 0x76"
         );
         assert_eq!(name.bytes.len(), 2 + 1 + 16);
-        assert_eq!(
-            set_user_password(4, &"x".repeat(16)).unwrap().bytes[..4],
-            [0x06, 0x47, 4, 2]
-        );
+        for (password, slot, bytes) in [(1, 0x04, 16), (16, 0x04, 16), (17, 0x84, 20), (20, 0x84, 20)] {
+            let request = set_user_password(4, &"x".repeat(password)).unwrap();
+            assert_eq!(request.bytes[..5], [0x06, 0x47, slot, 2, b'x'], "{password}");
+            assert_eq!(request.bytes.len(), 4 + bytes, "{password}");
+        }
         assert_eq!(
             set_user_access(4, 1, Privilege::Operator).bytes,
             [0x06, 0x43, 0xb1, 4, 3, 0]
@@ -358,8 +364,9 @@ mod tests {
             assert_eq!(user_access(&data), Some((privilege, enabled, access)));
         }
         assert!(user_access(&[0x3f, 0x43, 1]).is_none());
-        for unfit in ["", "x y", "ä", &"x".repeat(17), "a\nb"] {
+        for unfit in ["", "x y", "ä", &"x".repeat(21), "a\nb"] {
             assert_eq!(set_user_password(4, unfit), None, "{unfit:?}");
         }
+        assert_eq!(set_user_name(4, &"x".repeat(17)), None);
     }
 }

@@ -31,6 +31,8 @@ pub fn why(stderr: &str) -> Why {
         "hmac is invalid",
         "unauthorized role",
         "invalid role",
+        // A session is open, and without a privilege nothing can be done in it.
+        "set session privilege level",
     ]) {
         Why::Login
     } else if says(&["algorithm", "no cipher suite match", "no matching"]) {
@@ -159,6 +161,10 @@ mod tests {
             ),
             (
                 "RAKP 2 message indicates an error : Unauthorized role or privilege level requested\n",
+                Why::Login,
+            ),
+            (
+                "Set Session Privilege Level to USER failed: Privilege level requested exceeds limits\n",
                 Why::Login,
             ),
             (

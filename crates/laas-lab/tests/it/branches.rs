@@ -6,6 +6,8 @@ use laas_lab::dashboard::{BookedHost, BookingSpec, JobState, TaskType, UserSpec,
 use laas_lab::faults::{Kind, Peer};
 use serde_json::json;
 
+use laas_lab::inventory::BMC_USER;
+
 use crate::house::{House, LIMIT, brief, name, of_action};
 
 /// Both hosts for alice alone; each with what its first interface carries.
@@ -136,4 +138,52 @@ async fn a_job_that_was_cancelled_with_its_hosts_off_is_finished() {
     let job = house.settled(job).await;
     house.assert_done(&job).await;
     assert!(of_action(&house.executions().await, "fulfill_job").len() > 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_asks_for_no_bmc_account_is_rid_of_the_last_tenants() {
+    let house = House::start().await;
+    let job = book(&house, [vec![Vlan::untagged(11)], vec![Vlan::untagged(12)]]);
+    let state = house.settled(job).await;
+    let [first, second] = house.lab.machines() else {
+        panic!("two hosts");
+    };
+    assert_eq!(house.bmc_users(first).await, [BMC_USER, "opnfv"]);
+    // The host's next booking. The dashboard has the task with another delta, so that nothing is posted.
+    let mut tasks = state.tasks.iter();
+    let task = tasks.find(|t| t.task_type == TaskType::Hardware && t.subject == "pod1");
+    let task = json!({"job": job, "task": task.unwrap().id, "digest": "0123456789abcdef", "request": "next"});
+    let mut hardware = task.clone();
+    hardware["image"] = json!(24);
+    hardware["hostname"] = json!("next1");
+    hardware["ipmi"] = json!(false);
+    let settings = json!({"retries": 1, "retry_delay": 1, "concurrency": 1});
+    let parameters = json!({"host": "pod1", "hardware": hardware, "tasks": [task], "settings": settings});
+    let ended = house.stack.run("laas.provision_host", parameters).await.unwrap();
+    assert_eq!(ended["status"], "succeeded", "{}", house.story().await);
+
+    assert_eq!(house.bmc_users(first).await, [BMC_USER]);
+    assert_eq!(house.bmc_users(second).await, [BMC_USER, "opnfv"]);
+    let keys = house
+        .stack
+        .call(reqwest::Method::GET, "keys?prefix=bmc_user_", None)
+        .await;
+    let keys = keys.unwrap();
+    let keys: Vec<_> = keys.as_array().unwrap().iter().map(|key| &key["name"]).collect();
+    assert_eq!(keys, ["bmc_user_pod2"]);
+    // Before the new tenant's system is touched.
+    let executions = house.executions().await;
+    let steps = executions.iter().filter(|e| e["parent"] == ended["id"]);
+    let mut steps: Vec<_> = steps
+        .map(|e| {
+            (
+                e["start_timestamp"].as_str().unwrap(),
+                name(e),
+                &e["result"]["stdout"]["changed"],
+            )
+        })
+        .collect();
+    steps.sort_by_key(|step| step.0);
+    assert_eq!((steps[0].1, steps[0].2), ("bmc_user", &json!(true)), "{steps:?}");
+    assert_eq!(steps[1].1, "ipmi_power", "{steps:?}");
 }

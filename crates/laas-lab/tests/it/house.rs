@@ -188,7 +188,7 @@ impl House {
     }
 
     /// The names in the BMC's list of users.
-    async fn bmc_users(&self, machine: &Machine) -> Vec<String> {
+    pub async fn bmc_users(&self, machine: &Machine) -> Vec<String> {
         let access = self.lab.access();
         let output = tokio::process::Command::new("ipmitool")
             .args(["-I", "lanplus", "-C", "3", "-U", BMC_USER, "-E"])
