@@ -5,11 +5,12 @@ use laas_core::action::{Action, Context};
 use laas_core::failure::Context as _;
 use laas_core::inventory::Host;
 use laas_core::json_arg::JsonArg;
+use laas_core::names::ParseError;
 use laas_core::wait::Deadline;
 use laas_core::{Failure, HostName, Mac, VlanId};
-use laas_host::network::{Change, Family, Interface};
+use laas_host::network::{self, Change, Interface};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 #[derive(clap::Args)]
 #[command(rename_all = "snake_case")]
@@ -56,15 +57,11 @@ impl Action for Args {
         let asked = self.interfaces.get("interfaces")?;
         let interfaces = wanted(&host, &asked, &config.networks.public).map_err(|e| e.host(&self.host))?;
         let session = hosts::connect(context, &host, &Deadline::seconds(config.timing.call))?;
-        let family = Family::detect(&session)
-            .at_peer(hosts::PEER)
-            .of_host(&self.host)?;
-        let change = family
-            .apply(&session, &interfaces, self.dry_run)
+        let change = network::configure(&session, &interfaces, self.dry_run)
             .at_peer(hosts::PEER)
             .of_host(&self.host)?;
         Ok(Output {
-            changed: change != Change::default(),
+            changed: !change.is_empty(),
             change,
         })
     }
@@ -85,27 +82,45 @@ fn wanted(
     let mut interfaces = Vec::new();
     for interface in host.interfaces.values() {
         let networks = asked.get(&interface.mac).map(Vec::as_slice).unwrap_or_default();
-        let mut untagged = networks.iter().filter(|n| !n.tagged).map(|n| n.vlan_id);
-        let first = untagged.next();
-        if let (Some(one), Some(two)) = (first, untagged.next()) {
-            let error = format!(
-                "interface `{}` is to carry both {one} and {two} untagged",
-                interface.mac
-            );
-            return Err(Failure::input(error).hint("a port has one native VLAN"));
+        let (mut tagged, mut untagged) = (BTreeSet::new(), BTreeSet::new());
+        for network in networks {
+            let side = if network.tagged {
+                &mut tagged
+            } else {
+                &mut untagged
+            };
+            side.insert(network.vlan_id);
         }
+        let of = format!("interface `{}` is to carry", interface.mac);
+        if untagged.len() > 1 {
+            let ids: Vec<_> = untagged.iter().map(ToString::to_string).collect();
+            return Err(Failure::input(format!("{of} {} untagged", ids.join(" and ")))
+                .hint("a port has one native VLAN"));
+        }
+        if let Some(both) = untagged.intersection(&tagged).next() {
+            let error = format!("{of} {both} both tagged and untagged");
+            return Err(Failure::input(error).hint("a port carries a VLAN in one way"));
+        }
+        let name = interface.name.parse().map_err(|e: ParseError| {
+            Failure::input(format!("interface `{}`: {e}", interface.mac))
+                .hint(format!("mend its `name` in the datastore's key `{}`", host.name))
+        })?;
         interfaces.push(Interface {
-            name: interface.name.clone(),
+            name,
             mac: interface.mac.clone(),
-            untagged: first,
-            tagged: networks.iter().filter(|n| n.tagged).map(|n| n.vlan_id).collect(),
-            default_route: false,
+            untagged: untagged.into_iter().next(),
+            tagged: tagged.into_iter().collect(),
+            default: None,
         });
     }
     interfaces.sort_by(|a, b| a.name.cmp(&b.name));
-    let is_public = |i: &&mut Interface| i.untagged.is_some_and(|v| public.contains(&v));
-    if let Some(default) = interfaces.iter_mut().find(is_public) {
-        default.default_route = true;
+    // The untagged one if there is the choice: it needs nothing of the system but its card.
+    let defaults = |i: &Interface| public.iter().copied().find(|v| i.tagged.contains(v));
+    let is_public = |i: &Interface| i.untagged.filter(|v| public.contains(v));
+    if let Some(first) = interfaces.iter_mut().find(|i| is_public(i).is_some()) {
+        first.default = first.untagged;
+    } else if let Some(first) = interfaces.iter_mut().find(|i| defaults(i).is_some()) {
+        first.default = defaults(first);
     }
     Ok(interfaces)
 }

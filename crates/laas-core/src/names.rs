@@ -142,6 +142,27 @@ impl<'de> Deserialize<'de> for VlanId {
     }
 }
 
+/// A network interface of a Linux host. The kernel takes more (IFNAMSIZ leaves 15 bytes); what is left out would mean
+/// something else to one of the files that such a name stands in.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct InterfaceName(String);
+
+impl FromStr for InterfaceName {
+    type Err = ParseError;
+
+    fn from_str(text: &str) -> Result<Self, ParseError> {
+        let ok = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+        let first = text.chars().next().is_some_and(|c| c.is_ascii_alphanumeric());
+        if !first || text.len() > 15 || !text.chars().all(ok) {
+            return Err(error(
+                text,
+                "the name of a network interface (letters, digits, `.`, `_`, `-`; at most 15)",
+            ));
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+
 /// An account on a Linux host, after useradd(8)'s portable rule.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct AccountName(String);
@@ -285,7 +306,7 @@ macro_rules! checked_text {
     )*};
 }
 
-checked_text!(HostName, SystemHostname, Mac, AccountName, TaskId);
+checked_text!(HostName, SystemHostname, Mac, InterfaceName, AccountName, TaskId);
 
 #[cfg(test)]
 mod tests {
@@ -309,6 +330,7 @@ mod tests {
         ] {
             assert!(bad.parse::<HostName>().is_err(), "{bad:?}");
             assert!(bad.parse::<AccountName>().is_err(), "{bad:?}");
+            assert!(bad.parse::<InterfaceName>().is_err(), "{bad:?}");
             assert!(bad.parse::<TaskId>().is_err(), "{bad:?}");
             assert!(bad.parse::<Mac>().is_err(), "{bad:?}");
             assert!(bad.parse::<BmcSlot>().is_err(), "{bad:?}");
@@ -334,6 +356,9 @@ mod tests {
         for good in ["pod1", "rack2-u14.lab.example", "POD_3"] {
             assert_eq!(good.parse::<HostName>().unwrap().as_str(), good);
             assert_eq!(good.parse::<SystemHostname>().unwrap().as_str(), good);
+        }
+        for good in ["eno1", "enp130s0f1np1", "eth0.103", "br-lan"] {
+            assert_eq!(good.parse::<InterfaceName>().unwrap().as_str(), good);
         }
         assert_eq!(
             "02-00-00-00-AA-01".parse::<Mac>().unwrap().as_str(),

@@ -14,6 +14,8 @@ use std::time::Duration;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// Between two rounds over all addresses.
 const ROUND: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(2));
+/// The end of the name under which a file is written before it is moved into place; its beginning is a dot.
+pub const TEMPORARY: &str = ".laas-new";
 /// More than any command here prints.
 const OUTPUT_LIMIT: u64 = 4 << 20;
 
@@ -362,16 +364,19 @@ impl Session {
         }
     }
 
-    /// Writes a whole file and moves it into place: at no moment is there half a file.
+    /// Writes a whole file and moves it into place: at no moment is there half a file. What a killed run leaves behind
+    /// is a hidden file ([`TEMPORARY`]), which no system takes for its configuration.
     /// `mode` is octal text, `owner` is `user:group`.
     ///
     /// # Errors
     /// As [`Session::exec`], or the file can't be written.
     pub fn write_file(&self, path: &str, content: &str, mode: &str, owner: &str) -> Result<(), SshError> {
-        let script = r#"set -e; umask 077; cat > "$1.laas-new"; [ "$(wc -c < "$1.laas-new")" = "$4" ]
-chown "$3" "$1.laas-new"; chmod "$2" "$1.laas-new"; sync "$1.laas-new"; mv -f -- "$1.laas-new" "$1""#;
+        let script = r#"set -e; umask 077; cat > "$5"; [ "$(wc -c < "$5")" = "$4" ]
+chown "$3" "$5"; chmod "$2" "$5"; sync "$5"; mv -f -- "$5" "$1""#;
         let length = content.len().to_string();
-        let words = ["sh", "-c", script, "sh", path, mode, owner, &length];
+        let (directory, name) = path.rsplit_once('/').unwrap_or((".", path));
+        let temporary = format!("{directory}/.{name}{TEMPORARY}");
+        let words = ["sh", "-c", script, "sh", path, mode, owner, &length, &temporary];
         self.exec(&words, content.as_bytes())?
             .success(&format!("write {path}"))
             .map(drop)
@@ -379,7 +384,7 @@ chown "$3" "$1.laas-new"; chmod "$2" "$1.laas-new"; sync "$1.laas-new"; mv -f --
 }
 
 impl Output {
-    fn success(self, what: &str) -> Result<String, SshError> {
+    pub(crate) fn success(self, what: &str) -> Result<String, SshError> {
         if self.code == 0 {
             return Ok(self.stdout);
         }

@@ -8,7 +8,7 @@ use laas_core::names::SystemHostname;
 pub const MARKER: &str = "/etc/laas-request";
 
 /// What `/etc/os-release` says.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Os {
     /// `ubuntu`, `debian`, `centos`, `opensuse-leap`, …
     pub id: String,

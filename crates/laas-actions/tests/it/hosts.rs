@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 pub const REQUEST: &str = "aebe085c-2b8c-4dfc-a4fc-bb2fa5bb41da:0a1b2c3d4e5f6071:0";
-const NETWORKS: &str = r#"{"02:00:00:00:01:01":[{"vlan_id":11,"tagged":false},{"vlan_id":103,"tagged":true}],"02:00:00:00:01:02":[],"02:00:00:00:01:03":[]}"#;
+pub const NETWORKS: &str = r#"{"02:00:00:00:01:01":[{"vlan_id":11,"tagged":false},{"vlan_id":103,"tagged":true}],"02:00:00:00:01:02":[],"02:00:00:00:01:03":[]}"#;
 
 /// A lab of one host that is up on the management network, and the pack.
 pub struct Stand {
@@ -64,7 +64,7 @@ impl Stand {
         wait_for("the boot", || (self.machine().phase() == Phase::Up).then_some(()));
     }
 
-    fn switch_vlan(&self, flag: &str, value: Value) {
+    pub fn switch_vlan(&self, flag: &str, value: Value) {
         let executable = env!("CARGO_BIN_EXE_switch_vlan");
         self.pack.run(executable, &[&format!("{flag}={value}")]).done();
     }
@@ -74,13 +74,13 @@ impl Stand {
         self.pack.run(env!("CARGO_BIN_EXE_wait_for_host"), &args)
     }
 
-    fn set_hostname(&self, name: &str) -> Ended {
+    pub fn set_hostname(&self, name: &str) -> Ended {
         let hostname = format!("--hostname={name}");
         self.pack
             .run(env!("CARGO_BIN_EXE_set_hostname"), &["--host=pod1", &hostname])
     }
 
-    fn host_network(&self, args: &[&str]) -> Ended {
+    pub fn host_network(&self, args: &[&str]) -> Ended {
         let interfaces = format!("--interfaces={NETWORKS}");
         let args: Vec<_> = ["--host=pod1", &interfaces].iter().chain(args).copied().collect();
         self.pack.run(env!("CARGO_BIN_EXE_host_network"), &args)
@@ -120,6 +120,23 @@ impl Stand {
         );
         let public = std::fs::read_to_string(path.with_extension("pub")).unwrap();
         (path, public)
+    }
+
+    /// The VLANs on which the host is reached.
+    pub fn reachable_vlans(&self) -> Vec<u16> {
+        let addresses = self.machine().addresses();
+        let reachable = addresses.iter().filter(|address| address.reachable);
+        reachable.map(|address| address.vlan).collect()
+    }
+
+    /// Every file of the host's `/etc`, with its size and time.
+    pub fn listing(&self) -> String {
+        let output = Command::new("find")
+            .arg(self.inside("/etc"))
+            .args(["-printf", "%p %s %T@\n"])
+            .output()
+            .unwrap();
+        String::from_utf8(output.stdout).unwrap()
     }
 
     /// Behind the pack's back, on the management network.
@@ -227,14 +244,7 @@ fn a_host_is_set_up_and_nothing_changes_the_second_time() {
     stand.boot();
     let found = stand.wait_for_host(&["--vlans=[11]"]).done();
     assert_eq!(found["address"], "127.128.11.1");
-    let vlans: Vec<_> = stand
-        .machine()
-        .addresses()
-        .iter()
-        .filter(|a| a.reachable)
-        .map(|a| a.vlan)
-        .collect();
-    assert_eq!(vlans, [11, 103]);
+    assert_eq!(stand.reachable_vlans(), [11, 103]);
 }
 
 #[test]
@@ -291,23 +301,16 @@ fn a_system_that_was_noted_before_a_deploy_is_an_old_one() {
 
 #[test]
 fn a_system_that_nobody_knows_is_left_alone() {
-    let stand = Stand::new("centos", "7");
+    let stand = Stand::new("debian", "10");
     stand.wait_for_host(&[&format!("--request={REQUEST}")]).done();
-    let listing = || {
-        let output = Command::new("find")
-            .arg(stand.inside("/etc"))
-            .args(["-printf", "%p %s %T@\n"])
-            .output()
-            .unwrap();
-        String::from_utf8(output.stdout).unwrap()
-    };
-    let before = listing();
+    stand.as_root("rm /etc/systemd/system/*.wants/networking.service");
+    let before = stand.listing();
     let unknown = stand.host_network(&[]).failed(2);
     assert!(
-        unknown["error"].as_str().unwrap().contains("centos 7"),
+        unknown["error"].as_str().unwrap().contains("debian 10"),
         "{unknown}"
     );
-    assert_eq!(listing(), before);
+    assert_eq!(stand.listing(), before);
 }
 
 #[test]

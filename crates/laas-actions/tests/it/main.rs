@@ -7,6 +7,7 @@ mod bmc_revoke;
 mod claims;
 mod dashboard;
 mod fog_image;
+mod host_network;
 mod hosts;
 mod ipmitool;
 mod note_systems;

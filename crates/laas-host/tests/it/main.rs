@@ -5,7 +5,6 @@ use laas_core::names::AccountName;
 use laas_core::wait::Deadline;
 use laas_core::{Classify, Kind};
 use laas_host::{HostKeyPolicy, Login, Session, SshError};
-use std::path::Path;
 use std::process::{Child, Command};
 use std::time::Duration;
 
@@ -123,7 +122,7 @@ fn commands_and_files() {
     session.write_file(&path, "one\n", "0640", &owner).unwrap();
     session.write_file(&path, "two\n", "0600", &owner).unwrap();
     assert_eq!(session.read_file(&path).unwrap().as_deref(), Some("two\n"));
-    assert!(!Path::new(&format!("{path}.laas-new")).exists());
+    assert!(!sshd.dir.path().join(".file.laas-new").exists());
     let refused = session
         .write_file("/proc/nowhere", "x", "0600", &owner)
         .unwrap_err();

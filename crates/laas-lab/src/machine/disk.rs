@@ -6,6 +6,7 @@ use std::os::unix::fs::{PermissionsExt, chown, symlink};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use super::network::stock;
 use super::{System, packages};
 use crate::inventory::HostSpec;
 
@@ -48,16 +49,6 @@ auth required pam_unix.so
 account required pam_unix.so
 password required pam_unix.so sha512
 session optional pam_unix.so
-";
-
-const NETPLAN: &str = "\
-network:
-  version: 2
-  ethernets:
-    cards:
-      match:
-        name: \"e*\"
-      dhcp4: true
 ";
 
 /// Writes a system as its image holds it, with host keys of its own, to
@@ -137,7 +128,7 @@ pub fn write(root: &Path, system: &System, host: &HostSpec, authorized_key: &str
     let home = root.join("home").join(account);
     fs::create_dir(&home)?;
     chown(&home, Some(id), Some(id))?;
-    write_network(root, &system.os.id, host)?;
+    stock::write(root, &system.os, &host.nics)?;
     packages::write(root, &system.os.id)?;
     host_key(&root.join("etc/ssh/ssh_host_ed25519_key"))
 }
@@ -160,27 +151,6 @@ pub fn restore(root: &Path, files: &Path) -> io::Result<()> {
 pub fn copy(from: &Path, to: &Path) -> io::Result<()> {
     let mut command = Command::new("cp");
     run(command.arg("-a").arg(from).arg(to))
-}
-
-/// The image's own network configuration: DHCP on every card.
-fn write_network(root: &Path, os: &str, host: &HostSpec) -> io::Result<()> {
-    let (directory, start) = match os {
-        "centos" => ("etc/sysconfig/network-scripts", "ONBOOT=yes"),
-        _ if os.contains("suse") => ("etc/sysconfig/network", "STARTMODE='auto'"),
-        _ => {
-            fs::create_dir(root.join("etc/netplan"))?;
-            return put(root, "etc/netplan/01-image.yaml", 0o600, NETPLAN);
-        }
-    };
-    fs::create_dir_all(root.join(directory))?;
-    for nic in &host.nics {
-        let text = match os {
-            "centos" => format!("DEVICE={}\n{start}\nBOOTPROTO=dhcp\n", nic.name),
-            _ => format!("{start}\nBOOTPROTO='dhcp'\n"),
-        };
-        put(root, &format!("{directory}/ifcfg-{}", nic.name), 0o644, &text)?;
-    }
-    Ok(())
 }
 
 fn os_release(system: &System) -> String {

@@ -290,7 +290,8 @@ impl Life {
         tokio::time::sleep(self.shared.options.pace.boot).await;
         let root = self.shared.root(system.generation);
         let scratch = self.shared.directory.join("running");
-        let (sandbox, requests) = match Sandbox::start(&root, &system.os, &scratch).await {
+        let cards = &self.shared.options.host.nics;
+        let (sandbox, requests) = match Sandbox::start(&root, &system.os, &scratch, cards).await {
             Ok((sandbox, requests)) => (Arc::new(sandbox), requests),
             Err(error) => {
                 self.trouble("the system does not start", &error)?;
@@ -301,7 +302,6 @@ impl Life {
         let run = Run {
             life: self,
             root,
-            os: system.os.id,
             sandbox,
             links: Vec::new(),
             leases: Vec::new(),
@@ -332,7 +332,6 @@ impl Life {
 struct Run<'life> {
     life: &'life Life,
     root: PathBuf,
-    os: String,
     sandbox: Arc<Sandbox>,
     links: Vec<Link>,
     /// What DHCP gave to the link of this place in `links`, once. A lease is
@@ -418,7 +417,7 @@ impl Run<'_> {
         for link in &self.links {
             let _ = writeln!(lines, "link del {}", link.name);
         }
-        self.links = network::links(&self.root, &self.sandbox.run(), &self.os, nics);
+        self.links = network::links(&self.root, &self.sandbox.run(), nics);
         self.leases = vec![None; self.links.len()];
         if let Some(kind) = self.sandbox.card_kind() {
             // A card without configuration is there all the same.

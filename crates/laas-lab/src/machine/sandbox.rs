@@ -20,6 +20,7 @@ use tokio::net::unix::pipe;
 use super::children::{self, Owned};
 use super::packages;
 use crate::cabling::Os;
+use crate::inventory::Nic;
 
 const INIT: &str = include_str!("tools/init");
 const SYSTEMCTL: &str = include_str!("tools/systemctl");
@@ -88,13 +89,15 @@ pub struct Requests(Lines<BufReader<pipe::Receiver>>);
 impl Sandbox {
     /// Starts the system on the disk at `root`, which is an `os`. `scratch` is
     /// an empty or old directory for what the lab and the system say to one
-    /// another.
+    /// another. The system's sysfs shows the `cards`.
     ///
     /// # Errors
     /// What the file system and `bwrap` say.
-    pub async fn start(root: &Path, os: &Os, scratch: &Path) -> io::Result<(Self, Requests)> {
+    pub async fn start(root: &Path, os: &Os, scratch: &Path, cards: &[Nic]) -> io::Result<(Self, Requests)> {
         let (root, os, channel) = (root.to_owned(), os.clone(), scratch.to_owned());
-        let prepared = tokio::task::spawn_blocking(move || prepare(&root, &os, &channel).map(|()| root));
+        let cards = cards.to_owned();
+        let prepared =
+            tokio::task::spawn_blocking(move || prepare(&root, &os, &channel, &cards).map(|()| root));
         let root = prepared.await.map_err(io::Error::other)??;
         let requests = pipe::OpenOptions::new()
             .read_write(true)
@@ -264,10 +267,15 @@ fn end(status: ExitStatus) -> End {
     }
 }
 
-fn prepare(root: &Path, os: &Os, channel: &Path) -> io::Result<()> {
+fn prepare(root: &Path, os: &Os, channel: &Path, cards: &[Nic]) -> io::Result<()> {
     match fs::remove_dir_all(channel) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => fs::create_dir_all(channel.join("sbin"))?,
+    }
+    for card in cards {
+        let directory = channel.join("sys/class/net").join(&card.name);
+        fs::create_dir_all(&directory)?;
+        fs::write(directory.join("address"), format!("{}\n", card.mac))?;
     }
     let mut tools = vec![
         ("sbin/networkctl".to_owned(), SYSTEMCTL),
@@ -324,6 +332,7 @@ fn launch(root: &Path, channel: PathBuf) -> io::Result<Sandbox> {
         .arg(boot)
         .arg("/proc/sys/kernel/random/boot_id");
     command.arg("--bind").arg(&channel).arg("/run/lab");
+    command.arg("--ro-bind").arg(channel.join("sys")).arg("/sys");
     for tool in ["systemctl", "hostnamectl"] {
         let path = format!("/usr/bin/{tool}");
         if Path::new(&path).exists() {

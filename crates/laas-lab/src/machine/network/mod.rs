@@ -1,10 +1,13 @@
 //! What a host's operating system makes of its network configuration: which
 //! card gets which address, untagged or on a VLAN.
 
+mod ifupdown;
+mod keyfile;
 mod networkd;
+pub mod stock;
 mod sysconfig;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
@@ -34,28 +37,52 @@ pub struct Link {
     pub methods: Vec<Method>,
 }
 
-/// The links that the operating system below `root` sets up, by the
-/// configuration of its own kind. `run` is its `/run`.
-pub fn links(root: &Path, run: &Path, os: &str, nics: &[Nic]) -> Vec<Link> {
-    match os {
-        "centos" | "rhel" | "fedora" | "rocky" | "almalinux" => sysconfig::links(
-            &sysconfig::Family::RedHat,
-            &ini_like(&[root.join("etc/sysconfig/network-scripts")], "ifcfg-"),
-            nics,
-        ),
-        _ if os.contains("suse") || os == "sles" => sysconfig::links(
-            &sysconfig::Family::Suse,
-            &ini_like(&[root.join("etc/sysconfig/network")], "ifcfg-"),
-            nics,
-        ),
-        _ => networkd::links(
-            &ini_like(
-                &[root.join("etc/systemd/network"), run.join("systemd/network")],
-                "",
-            ),
-            nics,
-        ),
+/// The links that the services of the operating system below `root` set up,
+/// each by files of its own. `run` is its `/run`.
+pub fn links(root: &Path, run: &Path, nics: &[Nic]) -> Vec<Link> {
+    let enabled = |service: &str| is_enabled(root, service);
+    let ifcfg = |directory: &str| ini_like(&[root.join("etc/sysconfig").join(directory)], "ifcfg-");
+    let mut links = Vec::new();
+    // What netplan generates, networkd reads without being enabled.
+    let networkd = [root.join("etc/systemd/network"), run.join("systemd/network")];
+    if enabled("systemd-networkd") || networkd[1].is_dir() {
+        links.extend(networkd::links(&ini_like(&networkd, ""), nics));
     }
+    if enabled("wicked") {
+        links.extend(sysconfig::links(
+            &sysconfig::Family::Suse,
+            &ifcfg("network"),
+            nics,
+        ));
+    }
+    if enabled("network") || enabled("NetworkManager") {
+        let files = ifcfg("network-scripts");
+        links.extend(sysconfig::links(&sysconfig::Family::RedHat, &files, nics));
+    }
+    if enabled("NetworkManager") {
+        let connections = "NetworkManager/system-connections";
+        let directories = [root.join("etc").join(connections), run.join(connections)];
+        links.extend(keyfile::links(&keyfile::read(&directories), nics));
+    }
+    if enabled("networking") {
+        links.extend(ifupdown::links(root, nics));
+    }
+    // Two services may both look after a card, which has one set of addresses all the same.
+    let mut seen = BTreeSet::new();
+    links.retain(|link| seen.insert((link.card, link.tag)));
+    links
+}
+
+/// Whether systemd, or a runlevel of System V, starts the service at boot.
+fn is_enabled(root: &Path, service: &str) -> bool {
+    let entries = |directory: &str| fs::read_dir(root.join(directory)).into_iter().flatten().flatten();
+    let unit = format!("{service}.service");
+    let wanted = |directory: fs::DirEntry| directory.path().join(&unit).symlink_metadata().is_ok();
+    let runlevel = |entry: fs::DirEntry| {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        name.strip_prefix('S').and_then(|name| name.get(2..)) == Some(service)
+    };
+    entries("etc/systemd/system").any(wanted) || entries("etc/rc.d/rc3.d").any(runlevel)
 }
 
 /// The VLAN whose network an address belongs to, by the lab's addressing;
@@ -66,6 +93,37 @@ pub fn vlan_of(address: Ipv4Addr) -> Option<u16> {
         [127, high @ 128..=143, low, _] => Some(u16::from_be_bytes([high - 128, low])),
         _ => None,
     }
+}
+
+/// `(section, key, value)` of a file of the kind that systemd and GLib read, in
+/// order.
+type Unit = Vec<(String, String, String)>;
+
+fn unit(text: &str) -> Unit {
+    let mut section = String::new();
+    let mut entries = Vec::new();
+    for line in text.lines().map(str::trim) {
+        if let Some(name) = line.strip_prefix('[') {
+            section = name.trim_end_matches(']').to_owned();
+        } else if let Some((key, value)) = line.split_once('=')
+            && !line.starts_with(['#', ';'])
+        {
+            let (key, value) = (key.trim().to_owned(), value.trim().to_owned());
+            entries.push((section.clone(), key, value));
+        }
+    }
+    entries
+}
+
+/// The last value of a key.
+fn value<'a>(unit: &'a Unit, section: &str, key: &str) -> Option<&'a str> {
+    values(unit, section, key).last()
+}
+
+fn values<'a>(unit: &'a Unit, section: &str, key: &str) -> impl Iterator<Item = &'a str> {
+    unit.iter()
+        .filter(move |(at, name, _)| at == section && name == key)
+        .map(|(.., value)| value.as_str())
 }
 
 /// The files of the directories whose names start with `prefix`, by name; a

@@ -3,11 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use super::{Link, Method};
+use super::{Link, Method, Unit, unit, value, values};
 use crate::inventory::Nic;
-
-/// `(section, key, value)` of a unit file, in order.
-type Unit = Vec<(String, String, String)>;
 
 /// The links of these files: the cards that a `.network` matches, and the
 /// VLANs on top of them.
@@ -111,32 +108,6 @@ fn glob(pattern: &str, text: &str) -> bool {
                 && glob(rest.as_str(), characters.as_str())
         }
     }
-}
-
-fn value<'a>(unit: &'a Unit, section: &str, key: &str) -> Option<&'a str> {
-    values(unit, section, key).last()
-}
-
-fn values<'a>(unit: &'a Unit, section: &str, key: &str) -> impl Iterator<Item = &'a str> {
-    unit.iter()
-        .filter(move |(at, name, _)| at == section && name == key)
-        .map(|(.., value)| value.as_str())
-}
-
-fn unit(text: &str) -> Unit {
-    let mut section = String::new();
-    let mut entries = Vec::new();
-    for line in text.lines().map(str::trim) {
-        if let Some(name) = line.strip_prefix('[') {
-            section = name.trim_end_matches(']').to_owned();
-        } else if let Some((key, value)) = line.split_once('=')
-            && !line.starts_with(['#', ';'])
-        {
-            let (key, value) = (key.trim().to_owned(), value.trim().to_owned());
-            entries.push((section.clone(), key, value));
-        }
-    }
-    entries
 }
 
 #[cfg(test)]

@@ -37,15 +37,25 @@ pub fn links(family: &Family, files: &BTreeMap<String, String>, nics: &[Nic]) ->
         if !started || stale.iter().any(|suffix| file.ends_with(suffix)) {
             continue;
         }
-        let parent = get("PHYSDEV").or(get("ETHERDEVICE"));
-        let parent = parent.or(name.rsplit_once('.').map(|(parent, _)| parent));
+        let of_name = name.rsplit_once('.');
+        let parent = match family {
+            Family::RedHat if get("VLAN") == Some("yes") => {
+                get("PHYSDEV").or(of_name.map(|(parent, _)| parent))
+            }
+            Family::RedHat => None,
+            Family::Suse => get("ETHERDEVICE"),
+        };
+        let id = match family {
+            Family::RedHat => get("VID"),
+            Family::Suse => get("VLAN_ID"),
+        };
         let tag = parent.and_then(|_| {
             let digits = name.trim_start_matches(|character: char| !character.is_ascii_digit());
-            let of_name = name.rsplit_once('.').map_or(digits, |(_, id)| id);
-            get("VLAN_ID").unwrap_or(of_name).parse().ok()
+            id.unwrap_or(of_name.map_or(digits, |(_, id)| id)).parse().ok()
         });
         let device = parent.unwrap_or(name);
-        let hardware = get("HWADDR").or(get("LLADDR"));
+        // SUSE's LLADDR sets an address and selects no card.
+        let hardware = get("HWADDR").filter(|_| *family == Family::RedHat);
         let card = nics.iter().position(|nic| match hardware {
             Some(mac) if parent.is_none() => nic.mac.eq_ignore_ascii_case(mac),
             _ => nic.name == device,
