@@ -6,6 +6,7 @@ mod fog_tasks;
 mod hosts;
 mod messages;
 pub mod posting;
+mod switches;
 
 pub mod bmc_user;
 pub mod copy_keys;

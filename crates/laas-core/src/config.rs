@@ -127,10 +127,26 @@ pub struct Networks {
     pub management: VlanId,
     /// Where a port's native VLAN goes when a booking asks for none.
     pub parking: VlanId,
+    /// Where the BMCs are; on no host's port.
+    pub bmc: Option<VlanId>,
+    /// Bookings may ask for the VLAN of the BMCs all the same.
+    pub bmc_for_tenants: bool,
     /// VLANs that bookings may ask for, `11-13,100-199`.
     pub tenant: String,
     /// Tenant VLANs on which the pack (and the tenant's VPN) reaches a host.
     pub public: Vec<VlanId>,
+    /// What is different on one switch, by its management address.
+    pub switches: BTreeMap<String, SwitchException>,
+}
+
+/// What the pack leaves alone on one switch.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SwitchException {
+    /// VLANs that no host's port gets there and that are neither made nor removed, `20,30-39`.
+    pub protected_vlans: String,
+    /// Ports that are never set, whatever the inventory says.
+    pub protected_ports: Vec<String>,
 }
 
 /// Deadlines in seconds, and how much goes on side by side.
@@ -186,6 +202,9 @@ impl Default for Networks {
             parking: vlan(999),
             tenant: "11-13,100-199".to_owned(),
             public: vec![vlan(11)],
+            bmc: None,
+            bmc_for_tenants: false,
+            switches: BTreeMap::new(),
         }
     }
 }
@@ -468,6 +487,10 @@ bot: {address: "https://bot.example.org", endpoints: {failure: notify}}
             u64::from(config.networks.parking.get())
         );
         assert_eq!(default("networks", "tenant"), config.networks.tenant);
+        assert_eq!(
+            default("networks", "bmc_for_tenants"),
+            config.networks.bmc_for_tenants
+        );
         assert_eq!(
             default("ssh", "key_file"),
             config.ssh.key_file.display().to_string()

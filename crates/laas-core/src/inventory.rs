@@ -91,7 +91,7 @@ pub enum BmcDriver {
 /// A switch's access, as the key `switch_<address>` says.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Switch {
-    /// `nxos` (the default).
+    /// `nxos` (the default) or `eos`.
     #[serde(default = "nxos")]
     pub driver: String,
     /// Where its API is, if not at `https://<address>`.
@@ -99,6 +99,9 @@ pub struct Switch {
     pub url: Option<String>,
     pub user: String,
     pub password: Secret,
+    /// Of privileged mode, where an EOS switch asks for one.
+    #[serde(default)]
+    pub enable_password: Option<Secret>,
     #[serde(default)]
     pub tls: crate::http::Tls,
 }

@@ -35,8 +35,12 @@ pub enum SwitchError {
         port: PortName,
         why: String,
     },
-    #[error("the switch `{switch}` did not show port `{port}`")]
-    NotShown { switch: String, port: PortName },
+    #[error("port `{port}` of the switch `{switch}` is not to be set like that: {why}")]
+    Protected {
+        switch: String,
+        port: PortName,
+        why: String,
+    },
     #[error("the switch `{switch}` took the configuration of `{port}` and still says `{found}`")]
     Stays {
         switch: String,
@@ -55,6 +59,17 @@ pub enum SwitchError {
     Driver { switch: String, driver: String },
 }
 
+impl SwitchError {
+    /// With the switch's words on one line.
+    pub(crate) fn not_saved(switch: &str, said: &str) -> Self {
+        let said = said.split_whitespace().collect::<Vec<_>>().join(" ");
+        Self::NotSaved {
+            switch: switch.to_owned(),
+            said: said.chars().take(160).collect(),
+        }
+    }
+}
+
 impl Classify for SwitchError {
     fn kind(&self) -> Kind {
         match self {
@@ -63,10 +78,8 @@ impl Classify for SwitchError {
                 source: Ended::Cancelled,
                 ..
             } => Kind::Cancelled,
-            Self::Busy { .. } | Self::Garbled { .. } | Self::NotShown { .. } | Self::NotSaved { .. } => {
-                Kind::Unreachable
-            }
-            Self::Driver { .. } => Kind::Input,
+            Self::Busy { .. } | Self::Garbled { .. } | Self::NotSaved { .. } => Kind::Unreachable,
+            Self::Driver { .. } | Self::Protected { .. } => Kind::Input,
             Self::Login { .. }
             | Self::TooLarge { .. }
             | Self::Refused { .. }
@@ -80,24 +93,28 @@ impl Classify for SwitchError {
         Some(match self {
             Self::Http { switch, .. } => {
                 format!(
-                    "check that NX-API is enabled (`feature nxapi`) and `url` of the key `switch_{switch}`"
+                    "check that its API is enabled (NX-OS: `feature nxapi`, EOS: `management api http-commands`) and \
+                     `url` of the key `switch_{switch}`"
                 )
             }
             Self::Login { switch, .. } => format!("compare user and password of the key `switch_{switch}`"),
-            Self::Busy { .. } => "somebody else keeps NX-API's sessions: wait, or end theirs".to_owned(),
+            Self::Busy { .. } => {
+                "somebody else keeps the sessions of its API: wait, or end theirs".to_owned()
+            }
             Self::TooLarge { .. } => "book fewer hosts of one switch at once".to_owned(),
             Self::Untouchable { .. } => {
                 "compare `switch` and `port` of the interface in the inventory".to_owned()
             }
-            Self::Driver { switch, .. } => format!("set `driver` of the key `switch_{switch}` to `nxos`"),
+            Self::Driver { switch, .. } => {
+                format!("set `driver` of the key `switch_{switch}` to `nxos` or `eos`")
+            }
+            Self::Protected { .. } => "compare `networks` of the configuration".to_owned(),
             Self::NotSaved { .. } => {
                 "look at the switch's boot flash; the configuration is active until it restarts".to_owned()
             }
-            Self::Refused { .. }
-            | Self::Garbled { .. }
-            | Self::NotShown { .. }
-            | Self::Stays { .. }
-            | Self::DeadVlan { .. } => return None,
+            Self::Refused { .. } | Self::Garbled { .. } | Self::Stays { .. } | Self::DeadVlan { .. } => {
+                return None;
+            }
         })
     }
 }

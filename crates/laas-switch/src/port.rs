@@ -44,6 +44,18 @@ impl PortName {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// Whether `other` is a name of the same port; either may be abbreviated, as in `Eth1/2` and `Ethernet1/2`.
+    pub fn is_same(&self, other: &str) -> bool {
+        let split = |text: &str| {
+            let digits = text.find(|c: char| c.is_ascii_digit()).unwrap_or(text.len());
+            let (kind, place) = text.split_at(digits);
+            (kind.to_ascii_lowercase(), place.to_owned())
+        };
+        let ((kind, place), (other_kind, other_place)) = (split(&self.0), split(other));
+        let abbreviated = kind.starts_with(&other_kind) || other_kind.starts_with(&kind);
+        abbreviated && !other_kind.is_empty() && place == other_place
+    }
 }
 
 impl fmt::Display for PortName {
@@ -85,6 +97,21 @@ impl Port {
     /// Whether the port does what `wanted` says.
     pub fn does(&self, wanted: &Self) -> bool {
         (self.mode, self.native, &self.allowed) == (wanted.mode, wanted.native, &wanted.allowed)
+    }
+
+    /// Every VLAN that it names as a trunk.
+    pub fn vlans(&self) -> impl Iterator<Item = VlanId> {
+        self.allowed.iter().chain([self.native])
+    }
+
+    /// Every VLAN that it carries, or that is named for the mode that it does not have.
+    pub fn held(&self) -> VlanSet {
+        let mut held: VlanSet = self.access.into_iter().chain([self.native]).collect();
+        // All is what is there without a word, and counts on a trunk only.
+        if self.mode == Mode::Trunk || self.allowed != VlanSet::all() {
+            held.extend(self.allowed.iter());
+        }
+        held
     }
 }
 
@@ -128,6 +155,14 @@ impl Wish {
         }
     }
 
+    /// This VLAN without a tag and nothing else.
+    pub fn untagged(vlan: VlanId) -> Self {
+        Self {
+            untagged: Some(vlan),
+            tagged: VlanSet::default(),
+        }
+    }
+
     /// The trunk that gives exactly this. Untagged frames that nobody wants go to `parking`, which is not among
     /// the VLANs that pass: they end at the port.
     pub fn port(&self, parking: VlanId) -> Port {
@@ -142,11 +177,38 @@ impl Wish {
     }
 }
 
-/// A VLAN on the switch. One that is not active passes nothing.
+/// A VLAN on the switch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Vlan {
+    pub state: VlanState,
+    /// Its name says that this pack made it, see [`Vlan::name`].
+    pub ours: bool,
+}
+
+/// One that is not active passes nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum VlanState {
     Active,
     Suspended,
+}
+
+impl Vlan {
+    pub fn new(id: VlanId, name: &str, active: bool) -> Self {
+        Self {
+            state: if active {
+                VlanState::Active
+            } else {
+                VlanState::Suspended
+            },
+            ours: name == Self::name(id),
+        }
+    }
+
+    /// The name of the VLANs that this pack makes: `laas-103`. Names must be unique on a Nexus, and both vendors take
+    /// 32 characters. It names no booking: the next one that gets the VLAN, or shares a public one, would find it wrong.
+    pub fn name(id: VlanId) -> String {
+        format!("laas-{id}")
+    }
 }
 
 /// Why a port is not to be configured: the switch's words for one that it does not have, or what it is used for.
@@ -156,9 +218,21 @@ pub struct Untouchable(pub String);
 /// What a switch has, as far as it was asked.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Present {
-    pub vlans: BTreeMap<VlanId, VlanState>,
+    pub vlans: BTreeMap<VlanId, Vlan>,
+    /// The ports that were asked for.
     pub ports: BTreeMap<PortName, Port>,
     pub untouchable: BTreeMap<PortName, Untouchable>,
+    /// Every VLAN that anything else on the switch carries or names: other ports, port channels, VLAN interfaces.
+    pub elsewhere: VlanSet,
+}
+
+impl Present {
+    /// Whether the VLAN is there and passes frames.
+    pub fn is_active(&self, vlan: VlanId) -> bool {
+        self.vlans
+            .get(&vlan)
+            .is_some_and(|vlan| vlan.state == VlanState::Active)
+    }
 }
 
 #[cfg(test)]

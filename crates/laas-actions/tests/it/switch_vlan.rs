@@ -359,7 +359,7 @@ fn a_port_that_the_switch_does_not_have_fails_its_host_only() {
     );
     let error = failed["error"].as_str().unwrap();
     assert!(
-        error.contains("Ethernet1/99") && error.contains("Invalid interface"),
+        error.contains("Ethernet1/99") && error.contains("no such port"),
         "{error}"
     );
     assert!(lab.carries(0, 3, 104, true));

@@ -109,7 +109,7 @@ impl<'a> Call<'a> {
                     save(state);
                     succeeded(command, json!({}))
                 }
-                _ => match show(&state.running, command) {
+                _ => match show(&state.running, &state.startup, command) {
                     Ok(Shown::Structured(body)) => succeeded(command, body),
                     Ok(Shown::Text(_)) => failed(command, "501", "Structured output unsupported", ""),
                     Err(error) => refused(command, &error),
@@ -120,7 +120,7 @@ impl<'a> Call<'a> {
                     save(state);
                     succeeded(command, "Copy complete.\n".into())
                 }
-                _ => match show_text(&state.running, command) {
+                _ => match show_text(&state.running, &state.startup, command) {
                     Ok(text) => succeeded(command, text.into()),
                     Err(error) => refused(command, &error),
                 },

@@ -1,4 +1,5 @@
-//! The configuration of a switch: VLANs and ports, changed line by line.
+//! The configuration of a switch: VLANs and ports, changed line by line. That of an Arista switch differs from that of
+//! a Nexus in few words.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -9,15 +10,28 @@ use crate::cabling::{PortMode, PortState};
 /// VLANs from here on are the switch's own; it refuses to create them.
 const FIRST_RESERVED_VLAN: u16 = 3968;
 
+/// The first of the range from which an Arista switch takes VLANs for its routed ports.
+const EOS_INTERNAL_VLAN: u16 = 1006;
+
 /// So many characters of a VLAN list fit on a line of the configuration; the
 /// rest follows on lines with `add`.
 const LIST_WIDTH: usize = 60;
 
+/// Whose command line it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Flavour {
+    /// `Ethernet1/7`; a port is a switch port because it says so.
+    Nxos,
+    /// `Ethernet7`; every port is a switch port unless it says otherwise.
+    Eos,
+}
+
 /// A whole configuration, running or startup.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
+    pub flavour: Flavour,
     pub vlans: BTreeMap<u16, Vlan>,
-    /// By number: the ports are `Ethernet1/<number>`.
+    /// By number: the ports are called as [`Flavour`] says.
     pub ports: BTreeMap<u16, Port>,
 }
 
@@ -84,7 +98,7 @@ impl Default for Vlan {
 impl Config {
     /// A switch with this many ports as a previous tenant left it: trunks with
     /// native and allowed VLANs that nobody wants any more.
-    pub fn left_over(ports: u16) -> Self {
+    pub fn left_over(flavour: Flavour, ports: u16) -> Self {
         let old_tenant = 300..=309;
         let vlan = |vlan: u16| (vlan, Vlan::default());
         let port = |number: u16| {
@@ -98,6 +112,7 @@ impl Config {
             (number, port)
         };
         Self {
+            flavour,
             vlans: [1, 98, 99]
                 .into_iter()
                 .chain(old_tenant.clone())
@@ -127,7 +142,7 @@ impl Config {
             };
             let native = Some(untagged).filter(|vlan| allowed.contains(*vlan));
             (
-                port_name(*number),
+                self.flavour.port_name(*number),
                 PortState {
                     mode: port.mode,
                     native,
@@ -155,6 +170,10 @@ impl Config {
                 Context::Global => return Err(invalid_command()),
                 Context::Vlans(vlans) => {
                     for vlan in vlans {
+                        // A VLAN is suspended there, never shut down.
+                        if self.flavour == Flavour::Eos && words == ["shutdown"] {
+                            return Err(invalid_command());
+                        }
                         configure_vlan(self.vlans.entry(*vlan).or_default(), no, words)?;
                     }
                 }
@@ -176,8 +195,12 @@ impl Config {
                 (true, _) => {
                     self.vlans.remove(&vlan);
                 }
-                (false, FIRST_RESERVED_VLAN..) => {
+                (false, FIRST_RESERVED_VLAN..) if self.flavour == Flavour::Nxos => {
                     return Err(execution("ERROR: Internal or reserved VLAN"));
+                }
+                // Its routed uplink has it.
+                (false, EOS_INTERNAL_VLAN) if self.flavour == Flavour::Eos => {
+                    return Err(execution(&format!("VLAN {vlan} is used internally")));
                 }
                 (false, _) => {
                     self.vlans.entry(vlan).or_default();
@@ -191,7 +214,7 @@ impl Config {
         })
     }
 
-    /// The ports of `Ethernet1/1`, `Eth1/1-3` or `e1/1,e1/5`.
+    /// The ports of `Ethernet1/1`, `Eth1/1-3` or `e1/1,e1/5`, without `1/` on an Arista switch.
     pub fn find_ports(&self, text: &str) -> Result<Vec<u16>, LineError> {
         let mut found = Vec::new();
         for part in text.split(',') {
@@ -203,7 +226,10 @@ impl Config {
             if kind.is_empty() || !"ethernet".starts_with(kind) {
                 return Err(invalid_interface());
             }
-            let ports = place.strip_prefix("1/").ok_or_else(invalid_interface)?;
+            let ports = match self.flavour {
+                Flavour::Nxos => place.strip_prefix("1/").ok_or_else(invalid_interface)?,
+                Flavour::Eos => place,
+            };
             let (first, last) = ports.split_once('-').unwrap_or((ports, ports));
             let number = |text: &str| text.parse::<u16>().map_err(|_| invalid_interface());
             for port in number(first)?..=number(last)? {
@@ -222,15 +248,17 @@ impl Config {
         let Some(port) = self.ports.get(&number) else {
             return String::new();
         };
-        let mut text = format!("interface {}\n", port_name(number));
+        let mut text = format!("interface {}\n", self.flavour.port_name(number));
+        let eos = self.flavour == Flavour::Eos;
         let mut line = |line: std::fmt::Arguments<'_>| {
             // Writing to a string cannot fail.
-            let _ = writeln!(text, "  {line}");
+            let _ = writeln!(text, "{}{line}", if eos { "   " } else { "  " });
         };
         if let Some(description) = &port.description {
             line(format_args!("description {description}"));
         }
         match port.switchport {
+            true if eos => {}
             true => line(format_args!("switchport")),
             false => line(format_args!("no switchport")),
         }
@@ -244,7 +272,9 @@ impl Config {
             line(format_args!("switchport trunk native vlan {}", port.native));
         }
         if port.allowed != VlanSet::all() {
-            for (index, list) in wrapped(&port.allowed.to_string()).iter().enumerate() {
+            let list = port.allowed.to_string();
+            let lines = if eos { vec![list] } else { wrapped(&list) };
+            for (index, list) in lines.iter().enumerate() {
                 let add = if index == 0 { "" } else { "add " };
                 line(format_args!("switchport trunk allowed vlan {add}{list}"));
             }
@@ -256,9 +286,14 @@ impl Config {
     }
 }
 
-/// The name of a port as the switch writes it.
-pub fn port_name(number: u16) -> String {
-    format!("Ethernet1/{number}")
+impl Flavour {
+    /// The name of a port as the switch writes it.
+    pub fn port_name(self, number: u16) -> String {
+        match self {
+            Self::Nxos => format!("Ethernet1/{number}"),
+            Self::Eos => format!("Ethernet{number}"),
+        }
+    }
 }
 
 fn configure_vlan(vlan: &mut Vlan, no: bool, words: &[&str]) -> Result<(), LineError> {
@@ -345,7 +380,7 @@ mod tests {
     use super::*;
 
     fn configured(lines: &[&str]) -> Result<Config, LineError> {
-        let mut config = Config::left_over(4);
+        let mut config = Config::left_over(Flavour::Nxos, 4);
         let mut context = Context::default();
         for line in lines {
             config.apply(&mut context, line)?;
@@ -430,7 +465,7 @@ mod tests {
         let before = configured(&["interface e1/1", &line, "shutdown"]).expect("valid lines");
         let section = before.port_section(1);
         assert!(section.contains("allowed vlan add "), "{section}");
-        let mut after = Config::left_over(4);
+        let mut after = Config::left_over(Flavour::Nxos, 4);
         after.ports.insert(1, Port::default());
         let mut context = Context::default();
         for line in section.lines() {

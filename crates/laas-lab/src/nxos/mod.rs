@@ -5,7 +5,7 @@
 //! several are a list, and a second call at the same time is turned away.
 
 mod api;
-mod config;
+pub(crate) mod config;
 mod show;
 pub mod vlan_set;
 
@@ -18,7 +18,7 @@ use axum::Router;
 use serde::Serialize;
 
 use crate::cabling::Cabling;
-use config::Config;
+use config::{Config, Context, Flavour};
 
 /// A switch with its state. A cheap handle.
 #[derive(Debug, Clone)]
@@ -66,7 +66,7 @@ impl Nxos {
         cabling: Cabling,
         call_time: Duration,
     ) -> Self {
-        let running = Config::left_over(ports);
+        let running = Config::left_over(Flavour::Nxos, ports);
         cabling.replace(address, running.carried());
         let state = State {
             startup: running.clone(),
@@ -92,6 +92,31 @@ impl Nxos {
     /// Calls, lines and saves so far.
     pub fn counters(&self) -> Counters {
         self.locked().counters.clone()
+    }
+
+    /// How the switch calls a port.
+    pub fn port_name(port: u16) -> String {
+        Flavour::Nxos.port_name(port)
+    }
+
+    /// The whole running configuration.
+    pub fn running(&self) -> String {
+        show::whole(&self.locked().running)
+    }
+
+    /// What a person types at the console.
+    ///
+    /// # Errors
+    /// The first line that is refused.
+    pub fn type_in(&self, lines: &[&str]) -> Result<(), String> {
+        let mut state = self.locked();
+        let mut context = Context::default();
+        for line in lines {
+            let typed = state.running.apply(&mut context, line);
+            typed.map_err(|error| format!("`{line}`: {error:?}"))?;
+        }
+        self.publish(&state.running);
+        Ok(())
     }
 
     /// The section of the running configuration for `Ethernet1/<port>`.

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use time::OffsetDateTime;
 use time::macros::format_description;
 
-use super::config::{Config, LineError, port_name};
+use super::config::{Config, LineError};
 use crate::cabling::PortMode;
 
 /// The release whose guides were read.
@@ -18,7 +18,7 @@ pub enum Shown {
 }
 
 /// Answers one show command.
-pub fn show(config: &Config, command: &str) -> Result<Shown, LineError> {
+pub fn show(config: &Config, startup: &Config, command: &str) -> Result<Shown, LineError> {
     let words: Vec<&str> = command.split_whitespace().collect();
     Ok(match words.as_slice() {
         ["show", "version"] => Shown::Structured(version()),
@@ -30,30 +30,59 @@ pub fn show(config: &Config, command: &str) -> Result<Shown, LineError> {
         ["show", "interface", port @ .., "switchport"] => {
             Shown::Structured(switchport(config, &config.find_ports(&port.concat())?))
         }
+        ["show", "running-config", "diff"] => {
+            Shown::Text(format!("\n!Command: {command}\n\n{}", diff(startup, config)))
+        }
+        ["show", "running-config", "interface"] => {
+            let ports = config.ports.keys().map(|port| config.port_section(*port));
+            let own = ["interface mgmt0\n  vrf member management\n".to_owned()];
+            let sections: Vec<_> = ports.chain(own).collect();
+            Shown::Text(running_config(command, &sections.join("\n")))
+        }
         ["show", "running-config", "interface", port @ ..] => {
             let ports = config.find_ports(&port.concat())?;
             let sections = ports.iter().map(|port| config.port_section(*port));
             Shown::Text(running_config(command, &sections.collect::<Vec<_>>().join("\n")))
         }
-        ["show", "running-config"] => {
-            let vlans = config.vlans.iter().map(|(vlan, settings)| {
-                let name = settings.name.as_ref().map(|name| format!("  name {name}\n"));
-                let state = if settings.active { "" } else { "  state suspend\n" };
-                format!("vlan {vlan}\n{}{state}", name.unwrap_or_default())
-            });
-            let ports = config.ports.keys().map(|port| config.port_section(*port));
-            Shown::Text(running_config(command, &vlans.chain(ports).collect::<String>()))
-        }
+        ["show", "running-config"] => Shown::Text(running_config(command, &whole(config))),
         _ => return Err(LineError::Syntax("% Invalid command\n".into())),
     })
 }
 
 /// The same as a person sees it; for what has JSON the lab prints that.
-pub fn show_text(config: &Config, command: &str) -> Result<String, LineError> {
-    Ok(match show(config, command)? {
+pub fn show_text(config: &Config, startup: &Config, command: &str) -> Result<String, LineError> {
+    Ok(match show(config, startup, command)? {
         Shown::Text(text) => text,
         Shown::Structured(value) => format!("{value:#}\n"),
     })
+}
+
+/// The whole configuration.
+pub fn whole(config: &Config) -> String {
+    let vlans = config.vlans.iter().map(|(vlan, settings)| {
+        let name = settings.name.as_ref().map(|name| format!("  name {name}\n"));
+        let state = if settings.active { "" } else { "  state suspend\n" };
+        format!("vlan {vlan}\n{}{state}", name.unwrap_or_default())
+    });
+    let ports = config.ports.keys().map(|port| config.port_section(*port));
+    vlans.chain(ports).collect()
+}
+
+/// What a restart would change; nothing if all is saved.
+fn diff(startup: &Config, running: &Config) -> String {
+    let [startup, running] = [whole(startup), whole(running)];
+    if startup == running {
+        return String::new();
+    }
+    let marked = |mark: char, text: &str| {
+        let lines = text.lines().map(|line| format!("{mark} {line}\n"));
+        lines.collect::<String>()
+    };
+    format!(
+        "*** Startup-config\n--- Running-config\n***************\n{}---\n{}",
+        marked('-', &startup),
+        marked('+', &running)
+    )
 }
 
 fn version() -> Value {
@@ -115,7 +144,7 @@ fn switchport(config: &Config, ports: &[u16]) -> Value {
         };
         // Numbers come as numbers or as texts, as on the real switch.
         Some(json!({
-            "interface": port_name(*number),
+            "interface": config.flavour.port_name(*number),
             "switchport": if port.switchport { "Enabled" } else { "Disabled" },
             "switchport_monitor": "Not enabled",
             "oper_mode": if port.shutdown { "down" } else { mode },

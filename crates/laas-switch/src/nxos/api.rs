@@ -7,8 +7,6 @@ use laas_core::{Secret, inventory};
 use serde_json::{Value, json};
 use std::time::Duration;
 
-/// Of one request, after Cisco's programmability guides.
-pub const MAX_SHOWS: usize = 10;
 /// Configuring with a checkpoint to roll back to, and saving, take a real switch the better part of a minute.
 const SLOW: u32 = 4;
 /// Between two tries to get a session.

@@ -2,16 +2,25 @@
 
 mod api;
 mod parse;
-mod render;
 
-use crate::{Change, PortName, Present, Switch, SwitchError, Untouchable, VlanState};
+use crate::cli::{self, Dialect};
+use crate::{Change, Mode, PortName, Present, Switch, SwitchError, Vlan};
 use api::{Api, Item, Type};
 use laas_core::{VlanId, inventory};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 const SHOW_VLANS: &str = "show vlan brief";
+/// All interfaces in one command: a request holds few of them, and what the others use must be known as well. What is
+/// configured counts, not what is up at the moment.
+const SHOW_PORTS: &str = "show running-config interface";
+const SHOW_UNSAVED: &str = "show running-config diff";
 const SAVE: &str = "copy running-config startup-config";
+
+const DIALECT: Dialect = Dialect {
+    plain: Mode::Routed,
+    revive: &["state active", "no shutdown"],
+};
 
 /// One Nexus.
 #[derive(Debug)]
@@ -24,18 +33,22 @@ impl Nxos {
         Api::new(address, entry, call).map(Self)
     }
 
-    fn vlans(&self) -> Result<BTreeMap<VlanId, VlanState>, SwitchError> {
+    fn vlans(&self) -> Result<BTreeMap<VlanId, Vlan>, SwitchError> {
         let structured = self.0.call(Type::Show, &[SHOW_VLANS.to_owned()])?;
         let vlans = match structured.first() {
             // Old releases have no JSON for some commands.
-            Some(Item { code, .. }) if code == "501" => {
-                let items = self.0.call(Type::ShowText, &[SHOW_VLANS.to_owned()])?;
-                let text = self.0.body(items.first(), SHOW_VLANS)?;
-                text.as_str().and_then(parse::vlans_of_text)
-            }
+            Some(Item { code, .. }) if code == "501" => parse::vlans_of_text(&self.text(SHOW_VLANS)?),
             item => parse::vlans(self.0.body(item, SHOW_VLANS)?),
         };
         vlans.ok_or_else(|| self.0.garbled(SHOW_VLANS, "no table of VLANs"))
+    }
+
+    /// What a person would see.
+    fn text(&self, command: &str) -> Result<String, SwitchError> {
+        let items = self.0.call(Type::ShowText, &[command.to_owned()])?;
+        let body = self.0.body(items.first(), command)?;
+        let text = body.as_str().ok_or_else(|| self.0.garbled(command, "no text"))?;
+        Ok(text.to_owned())
     }
 }
 
@@ -45,38 +58,19 @@ impl Switch for Nxos {
     }
 
     fn read(&self, ports: &BTreeSet<PortName>) -> Result<Present, SwitchError> {
-        let mut present = Present {
-            vlans: self.vlans()?,
-            ..Present::default()
-        };
-        let names: Vec<&PortName> = ports.iter().collect();
-        let mut rest = names.as_slice();
-        while !rest.is_empty() {
-            let names = &rest[..rest.len().min(api::MAX_SHOWS)];
-            // What is configured, not what is up at the moment.
-            let show = |name: &&PortName| format!("show running-config interface {name}");
-            let commands: Vec<String> = names.iter().map(show).collect();
-            let items = self.0.call(Type::ShowText, &commands)?;
-            for ((name, command), item) in names.iter().zip(&commands).zip(&items) {
-                let name = PortName::clone(name);
-                if item.failed() {
-                    present.untouchable.insert(name, Untouchable(item.said()));
-                    continue;
-                }
-                let section = item.body.as_str().and_then(|text| parse::port(text, &name));
-                match section.ok_or_else(|| self.0.garbled(command, "no section of the port"))? {
-                    Ok(port) => drop(present.ports.insert(name, port)),
-                    Err(why) => drop(present.untouchable.insert(name, why)),
-                }
-            }
-            // Where the switch stopped at a port that it does not have, the others are asked for again.
-            rest = &rest[items.len()..];
-        }
-        Ok(present)
+        let vlans = self.vlans()?;
+        let ports = cli::ports(&self.text(SHOW_PORTS)?, ports, DIALECT)
+            .ok_or_else(|| self.0.garbled(SHOW_PORTS, "no interfaces"))?;
+        Ok(Present {
+            vlans,
+            ports: ports.ports,
+            untouchable: ports.untouchable,
+            elsewhere: ports.elsewhere,
+        })
     }
 
     fn commands(&self, changes: &[Change]) -> Vec<String> {
-        render::commands(changes)
+        cli::commands(changes, DIALECT)
     }
 
     fn write(&self, commands: &[String]) -> Result<(), SwitchError> {
@@ -86,7 +80,7 @@ impl Switch for Nxos {
             Some(place) => Err(SwitchError::Refused {
                 switch: self.address().to_owned(),
                 command: commands.get(place).cloned().unwrap_or_default(),
-                on: render::opened_by(commands, place).map(str::to_owned),
+                on: cli::opened_by(commands, place).map(str::to_owned),
                 said: items[place].said(),
             }),
         }
@@ -100,10 +94,17 @@ impl Switch for Nxos {
         if said.trim().is_empty() || said.contains("Copy complete") || said.contains("100%") {
             return Ok(());
         }
-        let said = said.split_whitespace().collect::<Vec<_>>().join(" ");
-        Err(SwitchError::NotSaved {
-            switch: self.address().to_owned(),
-            said: said.chars().take(160).collect(),
-        })
+        Err(SwitchError::not_saved(self.address(), said))
+    }
+
+    fn is_saved(&self) -> Result<bool, SwitchError> {
+        // Beside what differs there are a heading and the legend of the marks.
+        let differs = |line: &str| {
+            let line = line.trim_end();
+            !(line.trim().is_empty()
+                || line.starts_with('!')
+                || matches!(line, "*** Startup-config" | "--- Running-config"))
+        };
+        Ok(!self.text(SHOW_UNSAVED)?.lines().any(differs))
     }
 }

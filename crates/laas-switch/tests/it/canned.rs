@@ -40,7 +40,7 @@ impl Canned {
         Self { url, requests }
     }
 
-    /// The requests so far, what is within `ins_api`.
+    /// The requests so far; of NX-API's what is within `ins_api`.
     pub fn asked(&self) -> Vec<Value> {
         self.requests.try_iter().collect()
     }
@@ -73,10 +73,9 @@ fn read_request(stream: &TcpStream) -> Value {
         reader.read_line(&mut head).unwrap();
     }
     let head = head.to_ascii_lowercase();
-    assert!(
-        head.starts_with("post /ins http/1.1") && head.contains("\nauthorization: basic "),
-        "{head}"
-    );
+    let path = ["post /ins http/1.1", "post /command-api http/1.1"];
+    assert!(path.iter().any(|path| head.starts_with(path)), "{head}");
+    assert!(head.contains("\nauthorization: basic "), "{head}");
     let length = head
         .split("content-length: ")
         .nth(1)
@@ -87,6 +86,10 @@ fn read_request(stream: &TcpStream) -> Value {
     let mut body = vec![0; length.parse().unwrap()];
     reader.read_exact(&mut body).unwrap();
     let text = String::from_utf8(body).unwrap();
+    let mut request = serde_json::from_str::<Value>(&text).unwrap();
+    if head.starts_with(path[1]) {
+        return request;
+    }
     assert!(text.find("\"type\"") < text.find("\"input\""), "{text}");
-    serde_json::from_str::<Value>(&text).unwrap()["ins_api"].take()
+    request["ins_api"].take()
 }

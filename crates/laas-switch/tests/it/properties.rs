@@ -3,7 +3,7 @@
 
 use crate::{PARKING, open};
 use laas_core::VlanId;
-use laas_switch::{Mode, Port, PortName, Present, Switch, VlanSet, VlanState, Wish, diff};
+use laas_switch::{Mode, Pool, Port, PortName, Present, Rules, Switch, Vlan, VlanSet, VlanState, Wish, diff};
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{LazyLock, Mutex};
@@ -50,14 +50,13 @@ fn port() -> impl Strategy<Value = Port> {
 }
 
 fn present() -> impl Strategy<Value = Present> {
-    let state = prop_oneof![
-        Just(None),
-        Just(Some(VlanState::Active)),
-        Just(Some(VlanState::Suspended))
-    ];
+    let state = prop_oneof![Just(VlanState::Active), Just(VlanState::Suspended)];
+    let state = proptest::option::of((state, any::<bool>()).prop_map(|(state, ours)| Vlan { state, ours }));
     let ids: Vec<u64> = TENANT.into_iter().chain([1, 99, PARKING]).collect();
     let vlans = proptest::collection::vec(state, ids.len());
-    (vlans, proptest::collection::vec(port(), PORTS)).prop_map(move |(states, ports)| Present {
+    let elsewhere = proptest::sample::subsequence(TENANT.to_vec(), 0..3);
+    let ports = proptest::collection::vec(port(), PORTS);
+    (vlans, ports, elsewhere).prop_map(move |(states, ports, elsewhere)| Present {
         vlans: ids
             .iter()
             .zip(states)
@@ -69,6 +68,7 @@ fn present() -> impl Strategy<Value = Present> {
             .map(|(i, port)| (crate::name(i + 1), port))
             .collect(),
         untouchable: BTreeMap::new(),
+        elsewhere: elsewhere.into_iter().map(crate::vlan).collect(),
     })
 }
 
@@ -85,11 +85,11 @@ fn wanted() -> impl Strategy<Value = BTreeMap<PortName, Port>> {
     proptest::collection::btree_map((1..=PORTS).prop_map(crate::name), wish, 0..=PORTS)
 }
 
-fn lines(present: &Present, wanted: &BTreeMap<PortName, Port>) -> Vec<String> {
+fn lines(present: &Present, wanted: &BTreeMap<PortName, Port>, pool: &Pool) -> Vec<String> {
     // Made once, since a client of HTTP takes its time; nothing is sent.
     static SWITCH: LazyLock<Mutex<Box<dyn Switch>>> =
         LazyLock::new(|| Mutex::new(open("http://127.0.0.1:1", "", Duration::from_secs(1))));
-    SWITCH.lock().unwrap().commands(&diff(present, wanted))
+    SWITCH.lock().unwrap().commands(&diff(present, wanted, pool))
 }
 
 /// Carries out one line after the other, and looks at its port after each.
@@ -103,14 +103,23 @@ fn carry_out(present: &Present, lines: &[String], mut look: impl FnMut(&PortName
         match (words.as_slice(), &on_port, on_vlan) {
             (["vlan", id], ..) => {
                 let id: VlanId = id.parse().unwrap();
-                state.vlans.entry(id).or_insert(VlanState::Active);
+                state.vlans.entry(id).or_insert(Vlan::new(id, "", true));
                 (on_port, on_vlan) = (None, Some(id));
             }
             (["interface", port], ..) => (on_port, on_vlan) = (Some(port.parse().unwrap()), None),
             (["exit"], ..) => (on_port, on_vlan) = (None, None),
-            (["name", new], _, Some(id)) => assert_eq!(*new, format!("laas-{id}")),
+            (["name", new], _, Some(id)) => {
+                assert_eq!(*new, format!("laas-{id}"));
+                state.vlans.get_mut(&id).unwrap().ours = true;
+            }
             (["state", "active"] | ["no", "shutdown"], _, Some(id)) => {
-                state.vlans.insert(id, VlanState::Active);
+                state.vlans.get_mut(&id).unwrap().state = VlanState::Active;
+            }
+            (["no", "vlan", id], None, None) => {
+                state
+                    .vlans
+                    .remove(&id.parse().unwrap())
+                    .expect("a VLAN of the switch");
             }
             (["switchport", rest @ ..], Some(port), _) => {
                 let port = state.ports.get_mut(port).expect("a port of the switch");
@@ -140,8 +149,7 @@ fn carry_out(present: &Present, lines: &[String], mut look: impl FnMut(&PortName
 proptest! {
     #[test]
     fn the_difference_leads_to_what_is_wanted_and_nowhere_else(present in present(), wanted in wanted()) {
-        let lines = lines(&present, &wanted);
-        prop_assert!(!lines.iter().any(|l| l.starts_with("no vlan")), "{lines:?}");
+        let lines = lines(&present, &wanted, &crate::pool());
         let after = carry_out(&present, &lines, |name, port| {
             let before = &present.ports[name];
             let mine = |v| wanted.get(name).is_some_and(|w| w.allowed.contains(v));
@@ -157,13 +165,24 @@ proptest! {
                 None => prop_assert_eq!(&after.ports[name], before),
             }
         }
-        for (id, state) in &after.vlans {
-            let expected = if needed.contains(id) { Some(&VlanState::Active) } else { present.vlans.get(id) };
-            prop_assert_eq!(Some(state), expected, "VLAN {}", id);
+        for (id, vlan) in &after.vlans {
+            let before = present.vlans.get(id).map(|vlan| vlan.state);
+            let expected = if needed.contains(id) { Some(VlanState::Active) } else { before };
+            prop_assert_eq!(Some(vlan.state), expected, "VLAN {}", id);
+        }
+        let carried: BTreeSet<VlanId> = after.ports.values().flat_map(|port| match port.mode {
+            Mode::Access => port.access.into_iter().collect(),
+            Mode::Trunk => port.allowed.iter().chain([port.native]).collect(),
+            Mode::Routed => vec![],
+        }).collect();
+        for (id, vlan) in &present.vlans {
+            let free = !carried.contains(id) && !present.elsewhere.contains(*id);
+            let gone = !after.vlans.contains_key(id);
+            prop_assert!(!gone || (vlan.ours && free && TENANT.contains(&u64::from(id.get()))), "VLAN {} went", id);
         }
         prop_assert!(needed.iter().all(|id| after.vlans.contains_key(id)));
         prop_assert!(needed.iter().all(|id| TENANT.contains(&u64::from(id.get())) || u64::from(id.get()) == PARKING));
-        prop_assert_eq!(diff(&after, &wanted), vec![], "twice is nothing");
+        prop_assert_eq!(diff(&after, &wanted, &crate::pool()), vec![], "twice is nothing");
     }
 
     #[test]
@@ -183,9 +202,14 @@ fn a_long_list_takes_several_lines() {
     let odd: Vec<u64> = (1..=400).step_by(2).collect();
     let name = crate::name(1);
     let mut present = Present::default();
-    present.ports.insert(name.clone(), crate::port(Some(11), &[]));
-    let wanted = BTreeMap::from([(name.clone(), crate::port(None, &odd))]);
-    let lines = lines(&present, &wanted);
+    present.ports.insert(name.clone(), crate::wish(Some(11), &[]));
+    let wanted = BTreeMap::from([(name.clone(), crate::wish(None, &odd))]);
+    let networks = laas_core::config::Networks {
+        tenant: "1-98,100-998".to_owned(),
+        ..Default::default()
+    };
+    let pool = Rules::new(&networks).unwrap().pool("10.9.8.7");
+    let lines = lines(&present, &wanted, &pool);
     assert!(lines.iter().all(|l| l.len() < 250));
     let after = carry_out(&present, &lines, |_, _| ());
     assert!(after.ports[&name].does(&wanted[&name]));

@@ -1,8 +1,8 @@
 use crate::canned::{Canned, error, outputs, success};
-use crate::{name, open, port, wanted};
+use crate::{name, open, pool, wanted, wish};
 use laas_core::{Classify, Kind};
 use laas_switch::{Plan, Present, SwitchError, VlanState};
-use serde_json::{Value, json};
+use serde_json::json;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -18,10 +18,16 @@ fn vlans() -> (u16, String) {
     )
 }
 
-fn section(number: usize, lines: &str) -> Value {
-    success(format!(
-        "\nversion 9.3(8)\n\ninterface Ethernet1/{number}\n  switchport\n{lines}\n"
-    ))
+/// All interfaces of the switch.
+fn sections(ports: impl IntoIterator<Item = usize>) -> (u16, String) {
+    let section = |number| format!("interface Ethernet1/{number}\n  switchport\n  switchport mode trunk\n\n");
+    let sections: String = ports.into_iter().map(section).collect();
+    outputs(
+        200,
+        [success(format!(
+            "\nversion 9.3(8)\n\n{sections}interface mgmt0\n"
+        ))],
+    )
 }
 
 fn read(answers: &[(u16, String)], ports: usize) -> (Canned, Result<Present, SwitchError>) {
@@ -101,10 +107,11 @@ fn a_full_house_is_waited_for() {
         outputs(200, [full.clone()]),
         outputs(429, [full.clone()]),
         vlans(),
+        sections(1..=2),
     ];
     let (canned, present) = read(&answers, 0);
     assert_eq!(present.unwrap().vlans.len(), 3);
-    assert_eq!(canned.asked().len(), 4);
+    assert_eq!(canned.asked().len(), 5);
     let canned = Canned::start(&[outputs(429, [full])]);
     let busy = open(&canned.url, "secret", Duration::from_millis(700))
         .read(&BTreeSet::new())
@@ -122,76 +129,43 @@ fn without_structured_output_the_text_is_read() {
         let answers = [
             outputs(status, [unsupported.clone()]),
             outputs(200, [success(text)]),
+            sections(1..=2),
         ];
         let (canned, present) = read(&answers, 0);
-        assert_eq!(present.unwrap().vlans[&crate::vlan(11)], VlanState::Suspended);
+        assert_eq!(
+            present.unwrap().vlans[&crate::vlan(11)].state,
+            VlanState::Suspended
+        );
         let types: Vec<_> = canned.asked().iter().map(|r| r["type"].clone()).collect();
-        assert_eq!(types, ["cli_show", "cli_show_ascii"]);
+        assert_eq!(types, ["cli_show", "cli_show_ascii", "cli_show_ascii"]);
     }
 }
 
 #[test]
-fn many_ports_take_few_requests() {
-    let sections = |numbers: std::ops::RangeInclusive<usize>| {
-        outputs(
-            200,
-            numbers
-                .map(|n| section(n, "  switchport mode trunk"))
-                .collect::<Vec<_>>(),
-        )
-    };
-    // In the order of their names.
-    let mut names: Vec<usize> = (1..=12).collect();
-    names.sort_by_key(|n| name(*n));
-    assert_eq!(names[10], 8);
-    let first: Vec<_> = names[..10]
-        .iter()
-        .map(|n| section(*n, "  switchport mode trunk"))
-        .collect();
-    let (canned, present) = read(&[vlans(), outputs(200, first), sections(8..=9)], 12);
-    assert_eq!(present.unwrap().ports.len(), 12);
+fn many_ports_take_two_requests() {
+    let (canned, present) = read(&[vlans(), sections(1..=48)], 40);
+    assert_eq!(present.unwrap().ports.len(), 40);
     let asked = canned.asked();
-    let shows = |r: &Value| r["input"].as_str().unwrap().split(" ;").count();
-    assert_eq!(asked.iter().map(shows).collect::<Vec<_>>(), [1, 10, 2]);
-    assert_eq!(asked[1]["type"], "cli_show_ascii");
+    let inputs: Vec<_> = asked.iter().map(|r| (&r["type"], &r["input"])).collect();
+    assert_eq!(
+        inputs,
+        [
+            (&json!("cli_show"), &json!("show vlan brief")),
+            (&json!("cli_show_ascii"), &json!("show running-config interface"))
+        ]
+    );
 }
 
 #[test]
-fn a_port_that_the_switch_does_not_have_is_no_harm_to_the_others() {
-    let invalid = error("400", "Input CLI command error", "% Invalid interface format\n");
-    let good = |n| section(n, "  switchport mode trunk");
-    for answers in [
-        // A switch that goes on after an error, and one that stops there.
-        vec![vlans(), outputs(200, [good(1), invalid.clone(), good(3)])],
-        vec![
-            vlans(),
-            outputs(500, [good(1), invalid.clone()]),
-            outputs(200, [good(3)]),
-        ],
+fn interfaces_that_are_none_are_no_ports() {
+    for body in [
+        json!(""),
+        json!("% Invalid command\n"),
+        json!({}),
+        json!("<html>"),
     ] {
-        let (_, present) = read(&answers, 3);
-        let present = present.unwrap();
-        assert_eq!(present.ports.keys().collect::<Vec<_>>(), [&name(1), &name(3)]);
-        assert_eq!(
-            present.untouchable[&name(2)].0,
-            "% Invalid interface format (code 400)"
-        );
-        let canned = Canned::start(&answers);
-        let switch = open(&canned.url, "secret", CALL);
-        let wanted = wanted([
-            (1, port(Some(11), &[])),
-            (2, port(None, &[])),
-            (3, port(None, &[])),
-        ]);
-        let plan = Plan::new(switch.as_ref(), &wanted).unwrap();
-        assert!(
-            !plan.commands().iter().any(|c| c.contains("Ethernet1/2")),
-            "{:?}",
-            plan.commands()
-        );
-        let failed = plan.foresee().failed;
-        assert_eq!(failed.keys().collect::<Vec<_>>(), [&name(2)]);
-        assert_eq!(failed[&name(2)].kind(), Kind::Refused);
+        let (_, present) = read(&[vlans(), outputs(200, [success(body.clone())])], 1);
+        assert_eq!(present.unwrap_err().kind(), Kind::Unreachable, "{body}");
     }
 }
 
@@ -199,7 +173,8 @@ fn a_port_that_the_switch_does_not_have_is_no_harm_to_the_others() {
 fn a_refused_line_is_named_with_its_port() {
     let refusal = error("400", "CLI execution error", "ERROR: VLAN 3999 is reserved\n");
     let ok = || success(json!({}));
-    let (three, read) = (outputs(200, [section(1, "")]), vlans());
+    let plain = success("interface Ethernet1/1\n  switchport\n");
+    let (ports, read) = (outputs(200, [plain]), vlans());
     for answer in [
         outputs(500, [ok(), ok(), refusal.clone()]),
         outputs(200, [ok(), ok(), refusal.clone()]),
@@ -216,18 +191,19 @@ fn a_refused_line_is_named_with_its_port() {
             ],
         ),
     ] {
-        let canned = Canned::start(&[read.clone(), three.clone(), answer]);
+        let canned = Canned::start(&[read.clone(), ports.clone(), answer, read.clone(), ports.clone()]);
         let switch = open(&canned.url, "secret", CALL);
-        let wanted = wanted([(1, port(Some(11), &[]))]);
-        let plan = Plan::new(switch.as_ref(), &wanted).unwrap();
-        let refused = plan.carry_out().err().unwrap();
+        let wanted = wanted([(1, wish(Some(11), &[]))]);
+        let pool = pool();
+        let plan = Plan::new(switch.as_ref(), &wanted, &pool).unwrap();
+        let refused = plan.carry_out().unwrap_err().error;
         let expected = "the switch `10.9.8.7` refuses `switchport trunk native vlan 11` (`interface Ethernet1/1`): \
             ERROR: VLAN 3999 is reserved (code 400)";
         assert_eq!(
             (refused.to_string().as_str(), refused.kind()),
             (expected, Kind::Refused)
         );
-        let write = canned.asked().pop().unwrap();
+        let write = canned.asked().remove(2);
         assert_eq!(write["rollback"], "rollback-on-error");
         assert_eq!(
             write["input"],

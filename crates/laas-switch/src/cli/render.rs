@@ -1,24 +1,27 @@
 //! Changes as lines of configuration.
 
-use crate::{Change, VlanSet};
+use super::Dialect;
+use crate::{Change, Vlan, VlanSet};
 
 /// A command line holds less than a long list of VLANs: the rest follows on lines with `add`.
 const LIST_WIDTH: usize = 200;
 
-pub fn commands(changes: &[Change]) -> Vec<String> {
+pub fn commands(changes: &[Change], dialect: Dialect) -> Vec<String> {
     let mut lines = Vec::new();
+    let mut on_port = false;
     for change in changes {
         match change {
             Change::AddVlan(vlan) => {
                 lines.extend([
                     format!("vlan {vlan}"),
-                    format!("name laas-{vlan}"),
+                    format!("name {}", Vlan::name(*vlan)),
                     "exit".to_owned(),
                 ]);
             }
             Change::ActivateVlan(vlan) => {
-                let rest = ["state active", "no shutdown", "exit"].map(str::to_owned);
-                lines.extend([format!("vlan {vlan}")].into_iter().chain(rest));
+                lines.push(format!("vlan {vlan}"));
+                lines.extend(dialect.revive.iter().map(|line| (*line).to_owned()));
+                lines.push("exit".to_owned());
             }
             Change::Port {
                 port,
@@ -33,6 +36,11 @@ pub fn commands(changes: &[Change]) -> Vec<String> {
                 lines.extend(allowed.iter().flat_map(allowed_lines));
                 lines.extend(native.map(|vlan| format!("switchport trunk native vlan {vlan}")));
                 lines.extend(trunk.then(|| "switchport mode trunk".to_owned()));
+                on_port = true;
+            }
+            Change::RemoveVlan(vlan) => {
+                lines.extend(std::mem::take(&mut on_port).then(|| "exit".to_owned()));
+                lines.push(format!("no vlan {vlan}"));
             }
         }
     }
@@ -41,10 +49,9 @@ pub fn commands(changes: &[Change]) -> Vec<String> {
 
 /// The line `interface …` or `vlan …` that the line at `place` belongs to.
 pub fn opened_by(commands: &[String], place: usize) -> Option<&str> {
-    let before = commands.get(..place)?.iter().rev();
-    before
-        .map(String::as_str)
-        .find(|line| line.starts_with("interface ") || line.starts_with("vlan "))
+    let mut before = commands.get(..place)?.iter().rev().map(String::as_str);
+    let opens = |line: &&str| line.starts_with("interface ") || line.starts_with("vlan ");
+    before.find(|line| *line == "exit" || opens(line)).filter(opens)
 }
 
 fn allowed_lines(allowed: &VlanSet) -> Vec<String> {
