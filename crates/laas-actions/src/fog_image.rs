@@ -1,26 +1,29 @@
 //! Writes an image to a host's disk by FOG. One request makes one deploy, however often it is run.
 
+mod choice;
+
 use crate::fog_tasks::{self, Begun, HostTask, PEER, Stage, Standing};
 use crate::hosts;
+use choice::{Choice, Wanted};
 use laas_core::action::{Action, Context};
 use laas_core::failure::Context as _;
 use laas_core::wait::Deadline;
 use laas_core::{Failure, HostName, lock};
-use laas_fog::{Fog, Id, Task, TaskType};
+use laas_fog::{Fog, FogError, Id, Task, TaskType};
 use serde::{Deserialize, Serialize};
 
 /// The prefix of the key that holds a host's [`Record`].
 const RECORD: &str = "image";
 
 #[derive(clap::Args)]
-#[command(rename_all = "snake_case")]
+// The pack's version would have the flag that a snapshot's has.
+#[command(rename_all = "snake_case", disable_version_flag = true)]
 pub struct Args {
     /// The host's name in the inventory, e.g. pod1.
     #[arg(long, value_name = "HOST")]
     host: HostName,
-    /// The image's id in FOG, e.g. 17.
-    #[arg(long, value_name = "ID", value_parser = image_id)]
-    image: Id,
+    #[command(flatten)]
+    wanted: Wanted,
     /// The piece of work that this deploy is for, e.g. aebe085c-2b8c-4dfc-a4fc-bb2fa5bb41da:0a1b2c3d4e5f6071:0; the
     /// same request is deployed once only.
     #[arg(long, value_name = "REQUEST")]
@@ -70,35 +73,37 @@ impl Action for Args {
         let config = context.config()?;
         // An engine passes a parameter without a value as an empty one.
         let request = self.request.filter(|r| !r.is_empty());
-        let fog_name = hosts::load(context, &self.host)?.fog_name;
-        let record: Option<Record> = fog_tasks::load(context, RECORD, &self.host)?;
-        if let (Some(record), Some(request)) = (&record, &request)
-            && record.is_of(request, self.image)?
-            && record.begun.state == Stage::Done
+        let inventory = hosts::load(context, &self.host)?;
+        let choice = self.wanted.choice(&inventory)?;
+        let load = || fog_tasks::load::<Record>(context, RECORD, &self.host);
+        let done = |record: Option<&Record>, image| match (record, &request) {
+            (Some(record), Some(request)) => record.done_of(&self.host, request, image),
+            _ => Ok(None),
+        };
+        // Whose image needs no look at FOG is not asked for again.
+        if let Choice::Id(image) = &choice
+            && let Some(done) = done(load()?.as_ref(), *image)?
         {
-            let now = Assigned {
-                image: Some(self.image),
-                tasks: Vec::new(),
-            };
-            return Ok(Output {
-                changed: false,
-                host: self.host,
-                fog_task: record.begun.fog_task,
-                state: Stage::Done,
-                before: now.clone(),
-                after: now,
-            });
+            return Ok(done);
         }
         let deadline = Deadline::after(config.timing.call());
         let held = lock::acquire(&format!("image_{}", self.host), &deadline).of_host(&self.host)?;
+        // Whoever had the lock may have written it.
+        let record = load()?;
         let found = (|| {
             let fog = Fog::new(config.fog()?, config.timing.call())?;
-            let host = fog.host(&fog_name)?;
-            fog.check_deployable(&fog.image(self.image)?)?;
+            let host = fog.host(&inventory.fog_name)?;
+            let begun = record
+                .as_ref()
+                .filter(|r| request.is_some() && r.begun.request == request);
+            let image = choice.resolve(&fog, begun.map(|r| r.image))?;
             let active = fog.active_tasks(host.id)?;
-            Ok::<_, Failure>((fog, host, active))
+            Ok::<_, Failure>((fog, host, image, active))
         })();
-        let (fog, host, active) = found.at_peer(PEER).of_host(&self.host)?;
+        let (fog, host, image, active) = found.at_peer(PEER).of_host(&self.host)?;
+        if let Some(done) = done(record.as_ref(), image)? {
+            return Ok(done);
+        }
         let before = Assigned {
             image: host.image,
             tasks: active.iter().filter_map(|t| t.id).collect(),
@@ -109,7 +114,7 @@ impl Action for Args {
             name: &self.host,
             host,
             kind: TaskType::Deploy,
-            image: Some(self.image),
+            image: Some(image),
             request: request.clone(),
         };
         let remember = |fog_task, state| {
@@ -118,19 +123,22 @@ impl Action for Args {
                 fog_task,
                 state,
             };
-            let image = self.image;
             fog_tasks::store(context, RECORD, &self.host, &Record { image, begun })
         };
         let standing = deploy.standing(&active, record.as_ref().map(|r| &r.begun))?;
         let (mut changed, fog_task, mut state) = match standing {
             Standing::Done(task) => (false, task, Stage::Done),
             Standing::Running(task) => (false, Some(task), Stage::Running),
-            Standing::Nothing if self.dry_run => (true, None, Stage::Starting),
             Standing::Nothing => {
-                prepare(&deploy, self.image, &active)?;
-                // From here on a run after a crash looks for the task by its name.
-                remember(None, Stage::Starting)?;
-                (true, Some(deploy.queue()?), Stage::Running)
+                deploy.at_fog(check(&deploy.fog, image))?;
+                if self.dry_run {
+                    (true, None, Stage::Starting)
+                } else {
+                    prepare(&deploy, image, &active)?;
+                    // From here on a run after a crash looks for the task by its name.
+                    remember(None, Stage::Starting)?;
+                    (true, Some(deploy.queue()?), Stage::Running)
+                }
             }
         };
         if !self.dry_run {
@@ -143,7 +151,7 @@ impl Action for Args {
             }
         }
         let after = Assigned {
-            image: Some(self.image),
+            image: Some(image),
             tasks: fog_task.into_iter().filter(|_| state == Stage::Running).collect(),
         };
         Ok(Output {
@@ -155,6 +163,14 @@ impl Action for Args {
             after,
         })
     }
+}
+
+/// Whether FOG would deploy the image, before anything is touched for it.
+fn check(fog: &Fog, image: Id) -> Result<(), FogError> {
+    let image = fog.image(image)?;
+    fog.check_deployable(&image)?;
+    tracing::info!(image = %image.id, name = image.name, "the image can be deployed");
+    Ok(())
 }
 
 /// Makes the image the one that is deployed, with nothing else in the host's queue.
@@ -175,23 +191,29 @@ pub fn has_begun(context: &Context, host: &HostName, request: &str) -> Result<bo
 }
 
 impl Record {
-    /// Whether this is the deploy of `request`.
+    /// What to say if this is the deploy of `request` and has come to its end.
     ///
     /// # Errors
-    /// It is, but of another image: a request has one image for all time.
-    fn is_of(&self, request: &str, image: Id) -> Result<bool, Failure> {
+    /// It is the deploy of `request`, but of another image: a request has one image for all time.
+    fn done_of(&self, host: &HostName, request: &str, image: Id) -> Result<Option<Output>, Failure> {
         if self.begun.request.as_deref() != Some(request) {
-            return Ok(false);
+            return Ok(None);
         }
         if self.image != image {
             let error = format!("the request `{request}` is of image {}, not {image}", self.image);
             return Err(Failure::input(error).hint("give another `request` for another image"));
         }
-        Ok(true)
+        let now = Assigned {
+            image: Some(image),
+            tasks: Vec::new(),
+        };
+        Ok((self.begun.state == Stage::Done).then(|| Output {
+            changed: false,
+            host: host.clone(),
+            fog_task: self.begun.fog_task,
+            state: Stage::Done,
+            before: now.clone(),
+            after: now,
+        }))
     }
-}
-
-fn image_id(text: &str) -> Result<Id, String> {
-    let id = text.parse().ok().and_then(Id::new);
-    id.ok_or_else(|| "an image has a number from 1 on".to_owned())
 }

@@ -20,7 +20,7 @@ pub fn render(command: &Command, present: &Value) -> String {
     let about = command.get_about().map(ToString::to_string).unwrap_or_default();
     let args: Vec<&Arg> = command
         .get_arguments()
-        .filter(|a| !matches!(a.get_id().as_str(), "help" | "version"))
+        .filter(|a| !matches!(a.get_action(), ArgAction::Help | ArgAction::Version))
         .collect();
     let mut text = format!(
         "---\nname: {name}\npack: laas\ndescription: {}\nrunner_type: local-shell-script\nentry_point: bin/{name}\n\

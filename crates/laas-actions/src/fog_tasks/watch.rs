@@ -118,8 +118,12 @@ fn look(wanted: &HostTask, id: Id) -> Result<Option<Task>, FogError> {
 
 fn verdict(wanted: &HostTask, id: Id, task: Option<Task>) -> Result<(), Failure> {
     let subject = wanted.subject();
-    let state = task.as_ref().map_or(State::Unknown, |t| t.state);
-    let image = task.as_ref().is_none_or(|t| wanted.is_our_image(t));
+    let Some(task) = task else {
+        let error = format!("FOG has lost its task {id}, {subject}: it knows no such task any more");
+        return Err(Failure::refused(error).hint("look at FOG's imaging log whether it was done"));
+    };
+    let state = task.state;
+    let image = wanted.is_our_image(&task);
     let hint = match state {
         State::Complete if image => {
             tracing::info!(host = %wanted.name, image = wanted.image.map(Id::get), "{} complete", wanted.kind);

@@ -1,8 +1,8 @@
 use crate::claims::Engine;
 use crate::pack::{Ended, Pack, Running, wait_for};
-use laas_lab::cabling::{Order, PxeServer};
+use laas_lab::cabling::{Order, Os, PxeServer};
 use laas_lab::faults::{Fault, Faults, Kind, Peer};
-use laas_lab::fog::{Fog, TaskView};
+use laas_lab::fog::{Fog, TaskView, Version};
 use laas_lab::http::Server;
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, Read as _, Write};
@@ -16,6 +16,9 @@ const NAME: &str = "laas aebe085c-2b8c-4dfc-a4fc-bb2fa5bb41da:0a1b2c3d4e5f6071:0
 const QUEUED: u32 = 1;
 const COMPLETE: u32 = 4;
 const CANCELLED: u32 = 5;
+const FAILED: u32 = 6;
+
+const VERSIONS: [Version; 2] = [Version::V1_5, Version::V1_6];
 
 /// A FOG with the host `pod1`, and the pack.
 struct Lab {
@@ -28,8 +31,12 @@ struct Lab {
 
 impl Lab {
     fn new() -> Self {
+        Self::of(Version::V1_5)
+    }
+
+    fn of(version: Version) -> Self {
         let faults = Faults::default();
-        let fog = Fog::new("api token", "user token", faults.clone());
+        let fog = Fog::of(version, "api token", "user token", faults.clone());
         fog.add_host("pod1", [MAC.to_owned()], 22);
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
@@ -85,6 +92,35 @@ impl Lab {
             .unwrap()
     }
 
+    /// Of the snapshot `web`: v1 is image 26, v2 is 27, v3 was never completed, and v10 of another is no v10 of this one.
+    fn with_snapshots(self) -> Self {
+        for name in [
+            "web_v1",
+            "web_v2",
+            "web_v3_incomplete",
+            "web_v2_v10",
+            "db_v1_incomplete",
+        ] {
+            self.add_image(name);
+        }
+        self
+    }
+
+    fn add_image(&self, name: &str) -> u32 {
+        let os = Os {
+            id: "ubuntu".into(),
+            version: "18.04".into(),
+        };
+        self.fog.add_image(name, os)
+    }
+
+    /// The requests from `from` on that could change anything.
+    fn writes(&self, from: usize) -> Vec<String> {
+        let mut requests = self.fog.requests().split_off(from);
+        requests.retain(|r| !r.starts_with("GET"));
+        requests
+    }
+
     fn fault(&self, kind: Kind, skip: u32, times: Option<u32>) {
         self.faults.set(Peer::Fog, Fault { kind, skip, times }).unwrap();
     }
@@ -95,11 +131,15 @@ impl Lab {
 
     /// The host boots by PXE as soon as there is a task of our image, and is imaged.
     fn image_host(&self) {
+        self.image_host_with(17);
+    }
+
+    fn image_host_with(&self, image: u32) {
         wait_for("a task of our image", || {
             self.fog
                 .tasks()
                 .iter()
-                .any(|t| t.image == 17 && t.state == QUEUED)
+                .any(|t| t.image == image && t.state == QUEUED)
                 .then_some(())
         });
         let order = wait_for("a task", || match self.fog.boot(MAC) {
@@ -127,7 +167,9 @@ impl Lab {
 }
 
 fn pack(config: Value) -> Pack {
-    let host = json!({"fog_name": "pod1", "hostname": "127.0.0.1"});
+    let host = json!({
+        "fog_name": "pod1", "hostname": "127.0.0.1", "ubuntu_image": 17, "centos_image": 25, "suse_image": 0,
+    });
     Pack::new(config, &[("hosts", json!(["pod1"])), ("pod1", host)])
 }
 
@@ -205,26 +247,64 @@ fn a_request_is_deployed_once_however_often_it_is_run() {
 
 #[test]
 fn killed_before_any_request_it_is_finished_by_the_next_run() {
-    // Another one's task has to be cancelled first, so that every kind of request is met.
-    let clean = Lab::new();
-    clean.run(&["--image=22", "--start_only"]).done();
-    let before = clean.fog.requests().len();
-    clean.run_request(&["--start_only"]).done();
-    let requests = u32::try_from(clean.fog.requests().len() - before).unwrap();
-    assert!(requests >= 8, "{requests}");
-    for skip in 0..requests {
-        let lab = Lab::new();
-        lab.run(&["--image=22", "--start_only"]).done();
-        lab.fault(Kind::Hang, skip, Some(1));
-        let running = lab.start_request();
-        wait_for("the request to kill at", || lab.met());
-        running.kill();
-        let next = lab.start_request();
-        lab.image_host();
-        let next = next.end().done();
-        assert_eq!(next["state"], "done", "{skip}");
+    for version in VERSIONS {
+        // Another one's task has to be cancelled first, so that every kind of request is met.
+        let clean = Lab::of(version);
+        clean.run(&["--image=22", "--start_only"]).done();
+        let before = clean.fog.requests().len();
+        clean.run_request(&["--start_only"]).done();
+        let requests = u32::try_from(clean.fog.requests().len() - before).unwrap();
+        assert!(requests >= 8, "{requests}");
+        for skip in 0..requests {
+            let lab = Lab::of(version);
+            lab.run(&["--image=22", "--start_only"]).done();
+            lab.fault(Kind::Hang, skip, Some(1));
+            let running = lab.start_request();
+            wait_for("the request to kill at", || lab.met());
+            running.kill();
+            let next = lab.start_request();
+            lab.image_host();
+            let next = next.end().done();
+            assert_eq!(next["state"], "done", "{version:?} {skip}");
+            let tasks: Vec<_> = lab.fog.tasks().into_iter().map(|t| (t.image, t.state)).collect();
+            assert_eq!(tasks, [(22, CANCELLED), (17, COMPLETE)], "{version:?} {skip}");
+        }
+    }
+}
+
+/// A small generator (splitmix64): what it gives depends on nothing but the seed.
+fn random(seed: &mut u64) -> u64 {
+    *seed = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let mixed = (*seed ^ (*seed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    mixed ^ (mixed >> 31)
+}
+
+#[test]
+fn killed_at_random_moments_it_ends_with_exactly_one_deploy() {
+    let now = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap();
+    let given = std::env::var("LAAS_TEST_SEED")
+        .ok()
+        .and_then(|seed| seed.parse().ok());
+    let mut seed = given.unwrap_or(now.as_nanos() as u64);
+    println!("LAAS_TEST_SEED={seed}");
+    for round in 0..10 {
+        let lab = Lab::of(VERSIONS[round % 2]).with_snapshots();
+        let args = ["--snapshot=web", "--request=r"];
+        std::thread::scope(|scope| {
+            let machine = scope.spawn(|| lab.image_host_with(27));
+            let running = lab.start(&args);
+            std::thread::sleep(std::time::Duration::from_millis(random(&mut seed) % 300));
+            running.kill();
+            let next = lab.run(&args).done();
+            assert_eq!(next["state"], "done", "{round}: {next}");
+            machine.join().unwrap();
+        });
         let tasks: Vec<_> = lab.fog.tasks().into_iter().map(|t| (t.image, t.state)).collect();
-        assert_eq!(tasks, [(22, CANCELLED), (17, COMPLETE)], "{skip}");
+        assert_eq!(tasks, [(27, COMPLETE)], "{round}");
+        assert_eq!(lab.run(&args).done()["changed"], false, "{round}");
     }
 }
 
@@ -320,13 +400,7 @@ fn a_dry_run_writes_nothing() {
         (&dry["changed"], &dry["before"]),
         (&json!(true), &json!({"image": 21, "tasks": [1]}))
     );
-    let writes = lab
-        .fog
-        .requests()
-        .split_off(asked)
-        .into_iter()
-        .filter(|r| !r.starts_with("GET"));
-    assert_eq!(writes.collect::<Vec<_>>(), Vec::<String>::new());
+    assert_eq!(lab.writes(asked), Vec::<String>::new());
     assert_eq!(lab.pack.key("image_pod1"), record);
 }
 
@@ -402,14 +476,16 @@ fn under_an_engine_only_a_cancel_cancels_the_task() {
 
 #[test]
 fn trouble_while_polling_is_neither_success_nor_failure() {
-    for kind in [
+    let kinds = [
         Kind::Http500,
         Kind::Html,
         Kind::CutJson,
+        // As while FOG is restarted.
         Kind::Refuse,
         Kind::WrongCredentials,
-    ] {
-        let lab = Lab::new();
+    ];
+    for (version, kind) in VERSIONS.iter().flat_map(|v| kinds.map(|kind| (*v, kind))) {
+        let lab = Lab::of(version);
         let running = lab.start_request();
         lab.wait_for_polling();
         lab.fault(kind, 0, Some(5));
@@ -495,23 +571,183 @@ fn nothing_is_touched_when_anything_is_wrong_at_the_start() {
 
 #[test]
 fn a_fog_that_says_yes_and_does_nothing_is_not_believed() {
-    // Which request is lied about: the order of an image, of a task, and the cancelling of one.
-    for (skip, prepare, words) in [
-        (4, None, "still says 22"),
-        (6, None, "does not list it"),
-        (6, Some("--image=21"), "does not cancel task 1"),
-    ] {
-        let lab = Lab::new().timing("call", 1);
-        if let Some(image) = prepare {
-            lab.run(&[image, "--start_only"]).done();
+    // 1.6 has to be asked for an image's storage groups, which is two pages.
+    for (version, more) in [(Version::V1_5, 0), (Version::V1_6, 2)] {
+        // Which request is lied about: the order of an image, of a task, and the cancelling of one.
+        for (skip, prepare, words) in [
+            (4, None, "still says 22"),
+            (6, None, "does not list it"),
+            (6, Some("--image=21"), "does not cancel task 1"),
+        ] {
+            let lab = Lab::of(version).timing("call", 1);
+            if let Some(image) = prepare {
+                lab.run(&[image, "--start_only"]).done();
+            }
+            lab.fault(Kind::Lie, skip + more, Some(1));
+            let failure = lab.run_request(&["--start_only"]).failed(1);
+            assert!(
+                failure["error"].as_str().unwrap().contains(words),
+                "{version:?}: {failure}"
+            );
         }
-        lab.fault(Kind::Lie, skip, Some(1));
-        let failure = lab.run_request(&["--start_only"]).failed(1);
-        assert!(failure["error"].as_str().unwrap().contains(words), "{failure}");
     }
 }
 
-/// The lab's FOG knows neither the state of a failure nor one that is not known.
+#[test]
+fn the_most_specific_way_to_name_an_image_counts() {
+    for version in VERSIONS {
+        for (args, image) in [
+            (&["--image=21"][..], 21),
+            (&["--name=centos-7"], 25),
+            (&["--name=web_v1"], 26),
+            (&["--os=ubuntu"], 17),
+            (&["--os=centos"], 25),
+            (&["--snapshot=web"], 27),
+            (&["--snapshot=WEB"], 27),
+            (&["--snapshot=web", "--version=1"], 26),
+            (&["--snapshot=web_v2"], 29),
+            (&["--snapshot=web", "--version=1", "--os=ubuntu"], 26),
+            (&["--name=centos-7", "--snapshot=web", "--os=ubuntu"], 25),
+            (
+                &["--image=21", "--name=centos-7", "--snapshot=nothing", "--os=suse"],
+                21,
+            ),
+        ] {
+            let lab = Lab::of(version).with_snapshots();
+            let started = lab.run(&[args, &["--start_only"]].concat()).done();
+            assert_eq!(started["after"]["image"], image, "{version:?} {args:?}");
+            assert_eq!(lab.fog.host_image("pod1"), Some(image));
+            let tasks: Vec<_> = lab.fog.tasks().into_iter().map(|t| (t.image, t.state)).collect();
+            assert_eq!(tasks, [(image, QUEUED)], "{version:?} {args:?}");
+            let again = lab.run(&[args, &["--start_only"]].concat()).done();
+            assert_eq!(again["changed"], false, "{version:?} {args:?}");
+        }
+    }
+}
+
+#[test]
+fn an_image_that_will_not_do_is_refused_before_anything_is_touched() {
+    type Trouble = fn(&Lab);
+    let cases: [(Trouble, &[&str], &str); 18] = [
+        (|_| (), &[], "give one of `image`, `name`, `snapshot` and `os`"),
+        (|_| (), &["--version=1"], "of which snapshot"),
+        (|_| (), &["--os=suse"], "no `suse_image`"),
+        (|_| (), &["--os=plan9"], "plan9"),
+        (|_| (), &["--image=99"], "image 99"),
+        (|_| (), &["--image=23"], "disabled"),
+        (|_| (), &["--name=centos-6"], "disabled"),
+        (|_| (), &["--name=CENTOS-7"], "no image called `CENTOS-7`"),
+        (|_| (), &["--name="], "no image called ``"),
+        (|_| (), &["--snapshot=../etc"], "is not the name of a snapshot"),
+        (|_| (), &["--snapshot=nothing"], "`nothing_v1`"),
+        (
+            |_| (),
+            &["--snapshot=db"],
+            "no complete version of the snapshot `db`",
+        ),
+        (
+            |_| (),
+            &["--snapshot=web", "--version=4"],
+            "FOG has web_v1, web_v2, web_v3_incomplete",
+        ),
+        (|_| (), &["--snapshot=web", "--version=3"], "not completed"),
+        (|_| (), &["--name=web_v3_incomplete"], "not completed"),
+        (|_| (), &["--image=28"], "not completed"),
+        (
+            |lab| lab.fog.store_image(27, &[2]),
+            &["--snapshot=web"],
+            "storage groups of FOG (2)",
+        ),
+        (
+            |lab| lab.fog.enable_node(1, false),
+            &["--os=ubuntu"],
+            "no node to serve it",
+        ),
+    ];
+    for version in VERSIONS {
+        for (trouble, args, words) in &cases {
+            let lab = Lab::of(version).with_snapshots();
+            trouble(&lab);
+            // What another has queued stays, too.
+            let theirs = json!({"request": "theirs", "image": 22, "fog_task": 1, "state": "running"});
+            lab.pack.set_key("image_pod1", &theirs);
+            for more in [&["--request=ours"][..], &["--dry_run"]] {
+                let failure = lab.run(&[*args, more].concat()).failed(2);
+                assert!(
+                    failure.to_string().contains(words),
+                    "{version:?} {words}: {failure}"
+                );
+                assert_eq!(lab.writes(0), Vec::<String>::new(), "{version:?} {words}");
+                assert_eq!(lab.pack.key("image_pod1"), theirs, "{version:?} {words}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_request_keeps_the_version_that_it_was_begun_with() {
+    let lab = Lab::new().with_snapshots();
+    let args = ["--snapshot=web", "--request=r", "--start_only"];
+    let started = lab.run(&args).done();
+    assert_eq!(started["after"]["image"], 27);
+    assert_eq!(lab.add_image("web_v4"), 31);
+    let again = lab.run(&args).done();
+    assert_eq!(
+        (&again["changed"], &again["fog_task"]),
+        (&json!(false), &started["fog_task"])
+    );
+    let failure = lab.run(&["--name=web_v4", "--request=r"]).failed(2);
+    assert!(
+        failure["error"].as_str().unwrap().contains("of image 27, not 31"),
+        "{failure}"
+    );
+    lab.image_host_with(27);
+    let done = lab.run(&args).done();
+    assert_eq!(
+        (&done["changed"], &done["state"]),
+        (&json!(false), &json!("done"))
+    );
+    // Another request gets the newest.
+    let other = lab
+        .run(&["--snapshot=web", "--request=other", "--start_only"])
+        .done();
+    assert_eq!(other["after"]["image"], 31);
+}
+
+#[test]
+fn a_failure_on_the_host_is_told_at_once_where_fog_knows_it() {
+    for (version, state, words) in [
+        (Version::V1_5, CANCELLED, "has stalled after 1 s"),
+        (Version::V1_6, FAILED, "is failed"),
+    ] {
+        let lab = Lab::of(version).timing("stall", if version == Version::V1_5 { 1 } else { 100 });
+        let running = lab.start_request();
+        let task = wait_for("the host's task", || match lab.fog.boot(MAC) {
+            Order::Deploy { task, .. } => Some(task),
+            _ => None,
+        });
+        lab.fog.progress(task, 30);
+        lab.fog.client_failed(task);
+        let failure = running.end().failed(1);
+        assert!(
+            failure["error"].as_str().unwrap().contains(words),
+            "{version:?}: {failure}"
+        );
+        assert!(
+            failure["hint"].as_str().unwrap().contains("console"),
+            "{version:?}: {failure}"
+        );
+        assert_eq!(lab.task(u64::from(task)).state, state);
+        let again = lab.run_request(&["--start_only"]).done();
+        assert_eq!(
+            (&again["changed"], &again["fog_task"]),
+            (&json!(true), &json!(2)),
+            "{version:?}"
+        );
+    }
+}
+
+/// The lab's FOG has no states beyond those known.
 #[test]
 fn only_fogs_state_4_is_success() {
     for (last, code, words) in [
@@ -541,7 +777,7 @@ fn only_fogs_state_4_is_success() {
             "unknown",
         ),
         (r#"{"id":"5"}"#, 1, "unknown"),
-        ("", 1, "unknown"),
+        ("", 1, "has lost its task 5"),
     ] {
         let pack = pack(json!({
             "fog": {"address": ending_fog(last), "api_key": "x", "user_key": "y"},
