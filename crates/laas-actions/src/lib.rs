@@ -9,6 +9,7 @@ pub mod posting;
 mod switches;
 
 pub mod bmc_user;
+pub mod boot_booked_hosts;
 pub mod copy_keys;
 pub mod fog_image;
 pub mod host_network;
@@ -32,6 +33,7 @@ pub fn commands() -> Vec<clap::Command> {
     vec![
         command::<bmc_info::Args>(),
         command::<bmc_user::Args>(),
+        command::<boot_booked_hosts::Args>(),
         command::<copy_keys::Args>(),
         command::<fog_image::Args>(),
         command::<host_network::Args>(),

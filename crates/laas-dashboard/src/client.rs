@@ -117,6 +117,24 @@ impl Dashboard {
         }
     }
 
+    /// Whether the host is booked at the moment; `None` if the dashboard does not know it.
+    ///
+    /// # Errors
+    /// The dashboard can't be reached or refuses, or this is no host. A dashboard of 2022 answers HTTP 500 for a host
+    /// that it does not know.
+    pub fn is_booked(&self, host: &HostName) -> Result<Option<bool>, DashboardError> {
+        let what = format!("host `{host}`");
+        let answer = match self.exchange(&what, self.http.get(&["hosts", host.as_str()])) {
+            Err(DashboardError::Answer { status: 404, .. }) => return Ok(None),
+            answer => answer?,
+        };
+        let shown = json(&what, &answer)?;
+        match shown.get("booked") {
+            Some(Value::Bool(booked)) => Ok(Some(*booked)),
+            _ => Err(no_answer(&what, &shown, "no host")),
+        }
+    }
+
     /// The delta that the task has now. A task that is gone gives HTTP 500, as much else does.
     ///
     /// # Errors

@@ -4,6 +4,7 @@
 
 mod bmc;
 mod bmc_revoke;
+mod boot_booked_hosts;
 mod claims;
 mod dashboard;
 mod fog_image;

@@ -180,3 +180,24 @@ fn bmc_access() {
         assert!(said.contains("BMC access") && !said.contains("s3cret"), "{said}");
     }
 }
+
+#[test]
+fn a_host_is_booked_or_not_or_nobody_the_dashboard_knows() {
+    let lab = Lab::new();
+    lab.fake.add_host(HostSpec::new("pod9", &[])).unwrap();
+    let client = lab.client(TOKEN);
+    for (host, booked) in [("pod1", Some(true)), ("pod9", Some(false)), ("pod77", None)] {
+        assert_eq!(
+            client.is_booked(&host.parse().unwrap()).unwrap(),
+            booked,
+            "{host}"
+        );
+    }
+    let pod1 = "pod1".parse().unwrap();
+    let refused = lab.client("other").is_booked(&pod1).unwrap_err();
+    assert!(matches!(refused, DashboardError::Token), "{refused}");
+    for fault in [faults::Kind::Html, faults::Kind::Http500, faults::Kind::CutJson] {
+        lab.faults.set(Peer::Dashboard, Fault::from(fault)).unwrap();
+        assert!(client.is_booked(&pod1).is_err(), "{fault:?}");
+    }
+}

@@ -1,0 +1,87 @@
+//! The rows for a person at a terminal.
+
+use super::Row;
+use std::fmt::Display;
+use std::io::{self, IsTerminal, Write};
+
+const HEAD: [&str; 6] = ["HOST", "BOOKED", "BEFORE", "AFTER", "CHANGED", ""];
+
+/// Prints them to stderr if that is a terminal; stdout has the document.
+pub fn print(rows: &[Row]) {
+    let mut stderr = io::stderr();
+    if stderr.is_terminal() {
+        // Nobody is left to tell when the terminal is gone.
+        let _ = stderr.write_all(table(rows).as_bytes());
+    }
+}
+
+fn table(rows: &[Row]) -> String {
+    let mut lines = vec![HEAD.map(str::to_owned)];
+    lines.extend(rows.iter().map(cells));
+    let width = |column: usize| lines.iter().map(|cells| cells[column].chars().count()).max();
+    let widths: [usize; 6] = std::array::from_fn(|column| width(column).unwrap_or_default());
+    let mut text = String::new();
+    for cells in &lines {
+        let padded = cells
+            .iter()
+            .zip(widths)
+            .map(|(cell, width)| format!("{cell:width$}"));
+        let line = padded.collect::<Vec<_>>().join("  ");
+        text.push_str(line.trim_end());
+        text.push('\n');
+    }
+    text
+}
+
+fn cells(row: &Row) -> [String; 6] {
+    let yes = |is: bool| if is { "yes" } else { "no" };
+    let or_dash = |value: Option<&dyn Display>| value.map_or("-".to_owned(), ToString::to_string);
+    let booked = row.booked.map(yes);
+    let said = row.error.as_deref().or(row.skipped.as_deref());
+    // What a peer says must not move the cursor.
+    let said = said.unwrap_or_default().escape_debug();
+    [
+        row.host.to_string(),
+        or_dash(booked.as_ref().map(|b| b as &dyn Display)),
+        or_dash(row.before.as_ref().map(|p| p as &dyn Display)),
+        or_dash(row.after.as_ref().map(|p| p as &dyn Display)),
+        yes(row.changed).to_owned(),
+        said.to_string(),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use laas_bmc::Power;
+
+    #[test]
+    fn a_row_is_a_line() {
+        let host = |name: &str| name.parse().unwrap();
+        let rows = [
+            Row {
+                before: Some(Power::Off),
+                after: Some(Power::On),
+                changed: true,
+                ..Row::new(&host("pod1"), Some(true))
+            },
+            Row {
+                error: Some("the BMC\n\u{1b}[2J is silent".to_owned()),
+                ..Row::new(&host("a-longer-name"), Some(true))
+            },
+            Row::new(&host("pod3"), Some(false)),
+            Row {
+                skipped: Some("the dashboard does not know it".to_owned()),
+                ..Row::new(&host("pod4"), None)
+            },
+        ];
+        let expected = "\
+HOST           BOOKED  BEFORE  AFTER  CHANGED
+pod1           yes     off     on     yes
+a-longer-name  yes     -       -      no       the BMC\\n\\u{1b}[2J is silent
+pod3           no      -       -      no
+pod4           -       -       -      no       the dashboard does not know it
+";
+        assert_eq!(table(&rows), expected);
+    }
+}
