@@ -16,6 +16,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 const ROUND: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(2));
 /// The end of the name under which a file is written before it is moved into place; its beginning is a dot.
 pub const TEMPORARY: &str = ".laas-new";
+/// libssh2 counts milliseconds, so that it may give up this long before the deadline.
+const CUT_SHORT: Duration = Duration::from_millis(10);
 /// More than any command here prints.
 const OUTPUT_LIMIT: u64 = 4 << 20;
 
@@ -157,7 +159,7 @@ impl Login {
                 }
             }
             // An attempt that the deadline cut short says nothing new.
-            if last.is_none() || !deadline.left().is_zero() {
+            if last.is_none() || deadline.left() > CUT_SHORT {
                 last = round;
             }
             match (backoff.pause(deadline), last.take()) {
