@@ -1,4 +1,4 @@
-//! Lets a booking's user log in to its hosts.
+//! Lets a booking's users log in to its hosts, and ends that.
 
 use crate::hosts::{self, Failed};
 use laas_core::action::{Action, Context};
@@ -6,10 +6,11 @@ use laas_core::failure::Context as _;
 use laas_core::json_arg::JsonArg;
 use laas_core::names::AccountName;
 use laas_core::wait::Deadline;
-use laas_core::{Failure, HostName, lock, parallel};
-use laas_host::authorized_keys::{self, Mark, PublicKey};
+use laas_core::{Failure, HostName, Kind, lock, parallel};
+use laas_host::Session;
+use laas_host::authorized_keys::{self, KeyError, Mark, PublicKey};
 use laas_host::openssh::accepts_key;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 #[derive(clap::Args)]
 #[command(rename_all = "snake_case")]
@@ -17,13 +18,22 @@ pub struct Args {
     /// The booking's job on the dashboard, e.g. 1.
     #[arg(long = "job_id", value_name = "ID")]
     job_id: u64,
-    /// The user's id on the dashboard, e.g. 3.
+    /// The user's id on the dashboard; without one, all users of the job lose their keys, e.g. 3.
     #[arg(long, value_name = "ID")]
-    user: u64,
+    user: Option<u64>,
     /// The user's public key as one line, e.g. ssh-ed25519 AAAA….
-    #[arg(long, value_name = "KEY")]
-    key: String,
-    /// The hosts that the user may log in to, e.g. ["pod1", "pod2"].
+    #[arg(long, value_name = "KEY", requires = "user")]
+    key: Option<String>,
+    /// Several users at once, each with a key, e.g. [{"user": 3, "key": "ssh-ed25519 AAAA…"}].
+    #[arg(
+        long,
+        env = "LAAS_USERS",
+        hide_env_values = true,
+        value_name = "JSON",
+        default_value_t
+    )]
+    users: JsonArg<Option<Vec<UserKey>>>,
+    /// The hosts that the users may log in to, e.g. ["pod1", "pod2"].
     #[arg(
         long,
         env = "LAAS_HOSTS",
@@ -41,6 +51,17 @@ pub struct Args {
         default_value_t
     )]
     unavailable: JsonArg<Option<Vec<HostName>>>,
+    /// Take the keys of the job's users away, and prove that each host refuses them; keys that are given are tried even
+    /// if they are gone already.
+    #[arg(long)]
+    revoke: bool,
+}
+
+/// A user and the key that the dashboard has of it.
+#[derive(Clone, Debug, Deserialize)]
+struct UserKey {
+    user: u64,
+    key: String,
 }
 
 #[derive(Serialize)]
@@ -48,97 +69,192 @@ pub struct Output {
     changed: bool,
     account: AccountName,
     port: u16,
-    hosts: Vec<Granted>,
+    hosts: Vec<Served>,
 }
 
-/// A host that was asked and accepts the key.
+/// A host that was asked and accepts the keys, or refuses them.
 #[derive(Serialize)]
-pub struct Granted {
+pub struct Served {
     host: HostName,
     address: String,
     changed: bool,
+    /// How many keys were tried.
+    keys: usize,
 }
 
 impl Action for Args {
     const NAME: &'static str = "copy_keys";
-    const ABOUT: &'static str =
-        "Let a booking's user log in to its hosts, and prove that each accepts the key";
+    const ABOUT: &'static str = "Let a booking's users log in to its hosts or end that, and prove that each accepts or refuses the keys";
     type Output = Output;
 
     fn run(self, context: &Context) -> Result<Output, Failure> {
-        let key: PublicKey = self.key.parse().map_err(|e| {
-            let failure: Failure = authorized_keys::KeyError::into(e);
-            Failure {
-                error: format!("the key of user {} can't be used: {}", self.user, failure.error),
-                ..failure
-            }
-        })?;
+        let mut given = self.users.get("users")?.unwrap_or_default();
+        if let (Some(user), Some(key)) = (self.user, self.key) {
+            given.push(UserKey { user, key });
+        }
         let asked = self.hosts.get("hosts")?;
         let unavailable = self.unavailable.get("unavailable")?.unwrap_or_default();
         let (missing, names): (Vec<_>, Vec<_>) = asked.into_iter().partition(|h| unavailable.contains(h));
-        let mark = Mark {
+        let work = Work {
+            context,
             job: self.job_id,
             user: self.user,
+            keys: parse(self.job_id, &given, self.revoke)?,
+            revoke: self.revoke,
         };
         let config = context.config()?;
         context.datastore()?;
         let results = parallel::map(&names, config.timing.concurrency, |name| {
-            grant(context, name, &key, mark).map_err(|failure| Failed::one(name, failure))
+            work.serve(name).map_err(|failure| Failed::one(name, failure))
         });
-        let mut granted = Vec::new();
-        let mut failed: Vec<Failed> = missing.iter().map(unusable).collect();
+        let mut served = Vec::new();
+        let mut failed: Vec<Failed> = missing.iter().map(|host| work.unusable(host)).collect();
         for result in results {
             match result {
-                Ok(host) => granted.push(host),
+                Ok(host) => served.push(host),
                 Err(host) => failed.push(host),
             }
         }
         match hosts::merged(failed) {
             Some(mut failure) => {
-                failure.done = Some(serde_json::json!({ "hosts": granted }));
+                failure.done = Some(serde_json::json!({ "hosts": served }));
                 Err(failure)
             }
             None => Ok(Output {
-                changed: granted.iter().any(|h: &Granted| h.changed),
+                changed: served.iter().any(|h: &Served| h.changed),
                 account: config.access.user.clone(),
                 port: config.ssh.port,
-                hosts: granted,
+                hosts: served,
             }),
         }
     }
 }
 
-fn unusable(host: &HostName) -> Failed {
-    let text = format!("`{host}` could not be set up, so it has not got the key");
-    Failed::one(host, Failure::refused(text).peer(hosts::PEER))
+/// The keys, checked before any host is asked. One that can't be used can't have been given to a host either.
+fn parse(job: u64, given: &[UserKey], revoke: bool) -> Result<Vec<(PublicKey, Mark)>, Failure> {
+    let mut keys = Vec::new();
+    for UserKey { user, key } in given {
+        let mark = Mark { job, user: *user };
+        match key.parse::<PublicKey>() {
+            Ok(key) => keys.push((key, mark)),
+            Err(_) if revoke => {}
+            Err(error) => return Err(unusable_key(*user, error)),
+        }
+    }
+    if keys.is_empty() && !revoke {
+        return Err(
+            Failure::input("no user and key is given").hint("give `--user` and `--key`, or `--users`")
+        );
+    }
+    Ok(keys)
 }
 
-fn grant(context: &Context, name: &HostName, key: &PublicKey, mark: Mark) -> Result<Granted, Failure> {
-    let host = hosts::load(context, name)?;
-    let config = context.config()?;
-    let deadline = Deadline::seconds(2 * config.timing.call);
-    let session = hosts::connect(context, &host, &Deadline::seconds(config.timing.call))?;
-    let account = &config.access.user;
-    // The file is read, changed and written: two users' keys side by side would lose one of them.
-    let lock = lock::acquire(&format!("keys_{name}"), &deadline)
-        .at_peer(hosts::PEER)
-        .of_host(name)?;
-    let changed = authorized_keys::add(&session, account, key, mark)
-        .at_peer(hosts::PEER)
-        .of_host(name)?;
-    drop(lock);
-    let accepted = accepts_key(&session, config.ssh.port, account, &key.line(), &deadline);
-    if !accepted.at_peer(hosts::PEER).of_host(name)? {
-        return Err(Failure::refused(format!(
-            "`{name}` has the key in its file and refuses a login with it"
+fn unusable_key(user: u64, error: KeyError) -> Failure {
+    let failure = Failure::from(error);
+    Failure {
+        error: format!("the key of user {user} can't be used: {}", failure.error),
+        ..failure
+    }
+}
+
+/// What is to be done on each host.
+struct Work<'a> {
+    context: &'a Context,
+    job: u64,
+    user: Option<u64>,
+    keys: Vec<(PublicKey, Mark)>,
+    revoke: bool,
+}
+
+impl Work<'_> {
+    fn unusable(&self, host: &HostName) -> Failed {
+        let text = if self.revoke {
+            format!("`{host}` could not be asked, so it may still accept the keys")
+        } else {
+            format!("`{host}` could not be set up, so it has not got the keys")
+        };
+        Failed::one(host, Failure::refused(text).peer(hosts::PEER))
+    }
+
+    fn serve(&self, name: &HostName) -> Result<Served, Failure> {
+        let host = hosts::load(self.context, name)?;
+        let config = self.context.config()?;
+        let deadline = Deadline::seconds(2 * config.timing.call);
+        let session = hosts::connect(self.context, &host, &Deadline::seconds(config.timing.call))?;
+        // The file is read, changed and written: two users' keys side by side would lose one of them.
+        let lock = lock::acquire(&format!("keys_{name}"), &deadline)
+            .at_peer(hosts::PEER)
+            .of_host(name)?;
+        let written = if self.revoke {
+            self.remove(&session)
+        } else {
+            self.add(&session)
+        };
+        let (changed, keys) = written
+            .map_err(|failure| match failure.kind {
+                Kind::Refused => failure.hint(format!(
+                    "`~{}/.ssh` and what is in it must belong to the account, and be no link to elsewhere",
+                    config.access.user
+                )),
+                _ => failure,
+            })
+            .at_peer(hosts::PEER)
+            .of_host(name)?;
+        drop(lock);
+        for key in &keys {
+            let accepted = accepts_key(
+                &session,
+                config.ssh.port,
+                &config.access.user,
+                &key.line(),
+                &deadline,
+            );
+            if accepted.at_peer(hosts::PEER).of_host(name)? == self.revoke {
+                return Err(self.unproven(name).peer(hosts::PEER).host(name));
+            }
+        }
+        Ok(Served {
+            host: name.clone(),
+            address: session.address,
+            changed,
+            keys: keys.len(),
+        })
+    }
+
+    /// Whether anything changed, and the keys that must be accepted now.
+    fn add(&self, session: &Session) -> Result<(bool, Vec<PublicKey>), Failure> {
+        let account = &self.context.config()?.access.user;
+        let changed = authorized_keys::add(session, account, &self.keys)?;
+        Ok((changed, self.keys.iter().map(|(key, _)| key.clone()).collect()))
+    }
+
+    /// Whether anything changed, and the keys that must be refused now.
+    fn remove(&self, session: &Session) -> Result<(bool, Vec<PublicKey>), Failure> {
+        let account = &self.context.config()?.access.user;
+        let removed = authorized_keys::remove(session, account, self.job, self.user)?;
+        let mut keys = removed.keys;
+        let of_user = |mark: &Mark| self.user.is_none_or(|user| user == mark.user);
+        for (key, _) in self.keys.iter().filter(|(_, mark)| of_user(mark)) {
+            if !keys.contains(key) {
+                keys.push(key.clone());
+            }
+        }
+        keys.retain(|key| !removed.others.contains(key));
+        Ok((removed.changed, keys))
+    }
+
+    fn unproven(&self, name: &HostName) -> Failure {
+        if self.revoke {
+            let error = format!(
+                "`{name}` still accepts a key of job {} that the pack has taken away",
+                self.job
+            );
+            return Failure::refused(error)
+                .hint("somebody has put it there a second time: look at the account's `authorized_keys`");
+        }
+        Failure::refused(format!(
+            "`{name}` has a key in its file and refuses a login with it"
         ))
         .hint(format!("look at the SSH server's log on `{name}`"))
-        .peer(hosts::PEER)
-        .host(name));
     }
-    Ok(Granted {
-        host: name.clone(),
-        address: session.address,
-        changed,
-    })
 }

@@ -1,6 +1,6 @@
 //! Tenants' keys: checked at the door, one marked line per (booking, user, key).
 
-use crate::ssh::{Session, SshError};
+use crate::ssh::{Output, Session, SshError};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use laas_core::names::AccountName;
@@ -18,6 +18,9 @@ const TYPES: [&str; 7] = [
     "sk-ecdsa-sha2-nistp256@openssh.com",
 ];
 
+/// RSA with 16384 bits, the most that OpenSSH knows, takes 2800; the rest is for a comment.
+const LONGEST: usize = 16 << 10;
+
 /// A public key without options; whatever comment the tenant gave it is left behind.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PublicKey {
@@ -31,6 +34,8 @@ pub enum KeyError {
     Empty,
     #[error("there is more than one line; give one key")]
     Lines,
+    #[error("it is longer than {LONGEST} bytes, which no key is")]
+    Long,
     #[error("`{0}` is not a type of key that OpenSSH accepts, or there are options before it")]
     Type(String),
     #[error("the key is cut or garbled: {0}")]
@@ -52,6 +57,9 @@ impl FromStr for PublicKey {
 
     fn from_str(text: &str) -> Result<Self, KeyError> {
         let text = text.trim();
+        if text.len() > LONGEST {
+            return Err(KeyError::Long);
+        }
         if text.lines().count() > 1 || text.contains('\r') {
             return Err(KeyError::Lines);
         }
@@ -75,7 +83,8 @@ impl FromStr for PublicKey {
     }
 }
 
-/// RFC 4253 §6.6 and RFC 8709: length-prefixed fields, the first of which repeats the type.
+/// Length-prefixed fields, the first of which repeats the type (RFC 4253 §6.6, RFC 5656 §3.1, RFC 8709 §4, OpenSSH's
+/// PROTOCOL.u2f).
 fn check_blob(kind: &str, blob: &[u8]) -> Result<(), KeyError> {
     let mut rest = blob;
     let mut fields = Vec::new();
@@ -91,10 +100,20 @@ fn check_blob(kind: &str, blob: &[u8]) -> Result<(), KeyError> {
     if fields.first() != Some(&kind.as_bytes()) {
         return Err(KeyError::Garbled("the type inside is another one"));
     }
-    if fields.len() < 2 || (kind == "ssh-ed25519" && fields.get(1).map(|f| f.len()) != Some(32)) {
-        return Err(KeyError::Garbled("the key has the wrong length"));
+    let curve = kind.strip_prefix("ecdsa-sha2-").map(str::as_bytes);
+    let fits = match (kind, &fields[1..]) {
+        ("ssh-ed25519", [key]) | ("sk-ssh-ed25519@openssh.com", [key, _]) => key.len() == 32,
+        // Exponent and modulus; OpenSSH refuses less than 1024 bits.
+        ("ssh-rsa", [_, modulus]) => modulus.len() >= 128,
+        ("sk-ecdsa-sha2-nistp256@openssh.com", [curve, key, _]) => *curve == b"nistp256" && !key.is_empty(),
+        (_, [name, key]) => Some(*name) == curve && !key.is_empty(),
+        _ => false,
+    };
+    if fits {
+        Ok(())
+    } else {
+        Err(KeyError::Garbled("the key has the wrong length"))
     }
-    Ok(())
 }
 
 impl PublicKey {
@@ -117,67 +136,192 @@ impl std::fmt::Display for Mark {
     }
 }
 
-/// The file with exactly one marked line for the key; every other line stays as it is.
-fn with_key(file: &str, key: &PublicKey, mark: Mark) -> String {
-    let line = format!("{} {mark}", key.line());
-    if file.lines().any(|l| l == line) {
-        return file.to_owned();
+impl Mark {
+    /// Of a line's comment, if it is exactly one that the pack writes.
+    fn parse(comment: &str) -> Option<Self> {
+        let (job, user) = comment.strip_prefix("laas-job-")?.split_once("-user-")?;
+        let mark = Self {
+            job: job.parse().ok()?,
+            user: user.parse().ok()?,
+        };
+        (mark.to_string() == comment).then_some(mark)
     }
-    let gap = if file.is_empty() || file.ends_with('\n') {
-        ""
-    } else {
-        "\n"
-    };
-    format!("{file}{gap}{line}\n")
 }
 
-/// Puts the key into the account's `authorized_keys`, creating the account if the system lacks it.
+/// A line that the pack has written: nothing else is touched.
+fn own_line(line: &[u8]) -> Option<(PublicKey, Mark)> {
+    let line = std::str::from_utf8(line).ok()?;
+    let (key, comment) = line.rsplit_once(' ')?;
+    let (mark, key) = (Mark::parse(comment)?, key.parse::<PublicKey>().ok()?);
+    (line == format!("{} {mark}", key.line())).then_some((key, mark))
+}
+
+/// The file with exactly one marked line for each key; every other line stays as it is, whatever it holds.
+fn with_keys(file: &[u8], keys: &[(PublicKey, Mark)]) -> Vec<u8> {
+    let mut wanted = file.to_vec();
+    for (key, mark) in keys {
+        let line = format!("{} {mark}", key.line());
+        if wanted.split(|c| *c == b'\n').any(|l| l == line.as_bytes()) {
+            continue;
+        }
+        if wanted.last().is_some_and(|c| *c != b'\n') {
+            wanted.push(b'\n');
+        }
+        wanted.extend_from_slice(line.as_bytes());
+        wanted.push(b'\n');
+    }
+    wanted
+}
+
+/// The file without the lines of a booking, or of one of its users, and the keys that stood there.
+fn without(file: &[u8], job: u64, user: Option<u64>) -> (Vec<u8>, Vec<PublicKey>) {
+    let mut removed = Vec::new();
+    let mut kept = Vec::with_capacity(file.len());
+    for line in file.split_inclusive(|c| *c == b'\n') {
+        match own_line(line.strip_suffix(b"\n").unwrap_or(line)) {
+            Some((key, mark)) if mark.job == job && user.is_none_or(|user| user == mark.user) => {
+                removed.push(key);
+            }
+            _ => kept.extend_from_slice(line),
+        }
+    }
+    (kept, removed)
+}
+
+/// Puts the keys into the account's `authorized_keys`, creating the account if the system lacks it.
 /// Returns whether anything changed.
 ///
 /// # Errors
 /// The connection broke or the host refuses.
-pub fn add(session: &Session, account: &AccountName, key: &PublicKey, mark: Mark) -> Result<bool, SshError> {
-    let (home, owner, created) = account_home(session, account)?;
-    let dir = format!("{home}/.ssh");
-    let path = format!("{dir}/authorized_keys");
-    let present = session.read_file(&path)?.unwrap_or_default();
-    let wanted = with_key(&present, key, mark);
+pub fn add(session: &Session, account: &AccountName, keys: &[(PublicKey, Mark)]) -> Result<bool, SshError> {
+    let found = Home::find(session, account)?;
+    let created = found.is_none();
+    let home = match found {
+        Some(home) => home,
+        None => Home::create(session, account)?,
+    };
+    let present = home.read(session)?;
+    let wanted = with_keys(&present, keys);
     if wanted == present {
         return Ok(created);
     }
-    session.run(&[
-        "install", "-d", "-m", "0700", "-o", &owner.0, "-g", &owner.1, &dir,
-    ])?;
-    session.write_file(&path, &wanted, "0600", &format!("{}:{}", owner.0, owner.1))?;
+    home.write(session, &wanted)?;
     Ok(true)
 }
 
-/// The account's home, its numeric owner and group, and whether it had to be created.
-fn account_home(
+/// What [`remove`] did.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Removed {
+    pub changed: bool,
+    /// The keys whose lines are gone.
+    pub keys: Vec<PublicKey>,
+    /// Keys that another booking still has a line for: they still open the account, and may.
+    pub others: Vec<PublicKey>,
+}
+
+/// Takes a booking's lines, or those of one of its users, out of the account's `authorized_keys`.
+///
+/// # Errors
+/// The connection broke or the host refuses.
+pub fn remove(
     session: &Session,
     account: &AccountName,
-) -> Result<(String, (String, String), bool), SshError> {
-    let lookup = || session.exec(&["getent", "passwd", account.as_str()], b"");
-    let found = lookup()?;
-    let created = found.code != 0;
-    let line = if created {
-        session.run(&["useradd", "-m", "-s", "/bin/bash", account.as_str()])?;
-        lookup()?.stdout
-    } else {
-        found.stdout
+    job: u64,
+    user: Option<u64>,
+) -> Result<Removed, SshError> {
+    let Some(home) = Home::find(session, account)? else {
+        return Ok(Removed::default());
     };
-    // passwd(5): name:password:uid:gid:comment:home:shell
-    let fields: Vec<_> = line.trim().split(':').collect();
-    match fields.as_slice() {
-        [_, _, uid, gid, _, home, ..] if home.starts_with('/') => Ok((
-            (*home).to_owned(),
-            ((*uid).to_owned(), (*gid).to_owned()),
-            created,
-        )),
-        _ => Err(SshError::Failed {
+    let present = home.read(session)?;
+    let (wanted, keys) = without(&present, job, user);
+    if wanted != present {
+        home.write(session, &wanted)?;
+    }
+    let others = wanted.split(|c| *c == b'\n').filter_map(own_line);
+    Ok(Removed {
+        changed: wanted != present,
+        keys,
+        others: others.map(|(key, _)| key).collect(),
+    })
+}
+
+/// An account's home directory. All work there is done as the account: its owner can put a link anywhere, and root
+/// would follow it.
+struct Home<'a> {
+    account: &'a AccountName,
+    /// `.ssh` in it.
+    dir: String,
+}
+
+impl<'a> Home<'a> {
+    /// `None` if there is no such account.
+    fn find(session: &Session, account: &'a AccountName) -> Result<Option<Self>, SshError> {
+        let found = session.exec(&["getent", "passwd", account.as_str()], b"")?;
+        if found.code != 0 {
+            return Ok(None);
+        }
+        // passwd(5): name:password:uid:gid:comment:home:shell
+        let fields: Vec<_> = found.stdout.trim().split(':').collect();
+        let [_, _, uid, gid, _, home, ..] = fields.as_slice() else {
+            return Err(Self::without_home(account));
+        };
+        if !home.starts_with('/') {
+            return Err(Self::without_home(account));
+        }
+        // A `useradd` that was killed may have left the account without it.
+        let script = r#"[ -d "$1" ] || install -d -m 0755 -o "$2" -g "$3" "$1""#;
+        session.run(&["sh", "-c", script, "sh", home, uid, gid])?;
+        Ok(Some(Self {
+            account,
+            dir: format!("{home}/.ssh"),
+        }))
+    }
+
+    /// An account that no password opens. `*` and not `!`, which sshd without PAM takes for a locked account.
+    fn create(session: &Session, account: &'a AccountName) -> Result<Self, SshError> {
+        session.run(&["useradd", "-m", "-s", "/bin/bash", "-p", "*", account.as_str()])?;
+        Self::find(session, account)?.ok_or_else(|| Self::without_home(account))
+    }
+
+    fn without_home(account: &AccountName) -> SshError {
+        SshError::Failed {
             what: format!("getent passwd {account}"),
             how: "no entry with a home directory".to_owned(),
-        }),
+        }
+    }
+
+    /// The file; nothing if there is none.
+    fn read(&self, session: &Session) -> Result<Vec<u8>, SshError> {
+        let script = r#"[ ! -e "$1/authorized_keys" ] || cat -- "$1/authorized_keys""#;
+        let (output, file) = self.exec(session, script, &[], b"")?;
+        output.success(&format!("read {}/authorized_keys", self.dir))?;
+        Ok(file)
+    }
+
+    /// Whole, and moved into place: at no moment is there half a file.
+    fn write(&self, session: &Session, file: &[u8]) -> Result<(), SshError> {
+        let script = r#"set -e; umask 077; mkdir -p -m 0700 -- "$1"; new=$1/.authorized_keys.laas-new; rm -rf -- "$new"
+cat >"$new"; [ "$(wc -c <"$new")" = "$2" ]; sync "$new"; mv -f -- "$new" "$1/authorized_keys""#;
+        let length = file.len().to_string();
+        let (output, _) = self.exec(session, script, &[&length], file)?;
+        output
+            .success(&format!("write {}/authorized_keys", self.dir))
+            .map(drop)
+    }
+
+    fn exec(
+        &self,
+        session: &Session,
+        script: &str,
+        args: &[&str],
+        stdin: &[u8],
+    ) -> Result<(Output, Vec<u8>), SshError> {
+        let account = self.account.as_str();
+        let mut words = vec![
+            "runuser", "-u", account, "--", "sh", "-c", script, "sh", &self.dir,
+        ];
+        words.extend(args);
+        session.exec_bytes(&words, stdin)
     }
 }
 
@@ -209,16 +353,76 @@ mod tests {
         }
     }
 
+    fn key(kind: &str, fields: &[&[u8]]) -> String {
+        let mut blob = Vec::new();
+        for field in [&[kind.as_bytes()], fields].concat() {
+            blob.extend_from_slice(&u32::try_from(field.len()).unwrap().to_be_bytes());
+            blob.extend_from_slice(field);
+        }
+        format!("{kind} {}", STANDARD.encode(blob))
+    }
+
+    #[test]
+    fn the_inside_of_a_key_fits_its_type() {
+        let (short, long) = (&[7; 32][..], &[7; 256][..]);
+        for good in [
+            key("ssh-rsa", &[b"\x01\0\x01", long]),
+            key("ecdsa-sha2-nistp384", &[b"nistp384", long]),
+            key("sk-ssh-ed25519@openssh.com", &[short, b"ssh:"]),
+            key(
+                "sk-ecdsa-sha2-nistp256@openssh.com",
+                &[b"nistp256", long, b"ssh:"],
+            ),
+        ] {
+            assert_eq!(good.parse::<PublicKey>().unwrap().line(), good);
+        }
+        for bad in [
+            key("ssh-rsa", &[b"\x01\0\x01", short]),
+            key("ssh-rsa", &[long]),
+            key("ssh-ed25519", &[long]),
+            key("ssh-ed25519", &[short, short]),
+            key("ecdsa-sha2-nistp256", &[b"nistp521", long]),
+            key("ssh-rsa", &[b"\x01\0\x01", &vec![7; 1 << 20]]),
+        ] {
+            bad.parse::<PublicKey>().unwrap_err();
+        }
+    }
+
     #[test]
     fn one_line_per_booking_user_and_key() {
         let key: PublicKey = ED25519.parse().unwrap();
         let (one, two) = (Mark { job: 1, user: 3 }, Mark { job: 2, user: 3 });
-        let file = with_key("# the admin's\nssh-rsa AAAA admin", &key, one);
-        assert_eq!(
-            file,
-            format!("# the admin's\nssh-rsa AAAA admin\n{ED25519} laas-job-1-user-3\n")
-        );
-        assert_eq!(with_key(&file, &key, one), file);
-        assert_eq!(with_key(&file, &key, two).lines().count(), 4);
+        let foreign = b"# the admin's \xff\nssh-rsa AAAA admin";
+        let ours = format!("\n{ED25519} laas-job-1-user-3\n");
+        let file = with_keys(foreign, &[(key.clone(), one), (key.clone(), one)]);
+        assert_eq!(file, [&foreign[..], ours.as_bytes()].concat());
+        assert_eq!(with_keys(&file, &[(key.clone(), one)]), file);
+        let file = with_keys(&file, &[(key.clone(), two)]);
+        assert_eq!(file.split(|c| *c == b'\n').count(), 5);
+
+        let (kept, removed) = without(&file, 2, None);
+        assert_eq!((removed.len(), without(&kept, 2, None).1.len()), (1, 0));
+        assert_eq!(without(&file, 2, Some(4)), (file.clone(), vec![]));
+        let (kept, removed) = without(&kept, 1, Some(3));
+        assert_eq!((kept, removed), ([&foreign[..], b"\n"].concat(), vec![key]));
+    }
+
+    #[test]
+    fn a_foreign_line_is_never_ours() {
+        for line in [
+            format!("{ED25519} laas-job-1-user-3 "),
+            format!("{ED25519} laas-job-01-user-3"),
+            format!("{ED25519} laas-job-1-user-3\r"),
+            format!("{ED25519}  laas-job-1-user-3"),
+            format!("{ED25519} my laas-job-1-user-3"),
+            format!("no-pty {ED25519} laas-job-1-user-3"),
+            format!("# {ED25519} laas-job-1-user-3"),
+            "ssh-ed25519 AAAA laas-job-1-user-3".to_owned(),
+            "laas-job-1-user-3".to_owned(),
+            String::new(),
+        ] {
+            let (kept, removed) = without(line.as_bytes(), 1, None);
+            assert_eq!((kept.as_slice(), removed.len()), (line.as_bytes(), 0), "{line:?}");
+        }
     }
 }

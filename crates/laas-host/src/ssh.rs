@@ -302,13 +302,27 @@ impl Session {
     /// Runs a command; every word is quoted for the remote shell.
     ///
     /// # Errors
-    /// The connection broke, or a signal killed the command. Any exit code is a result.
+    /// The connection broke, a signal killed the command, or it prints without end. Any exit code is a result.
     pub fn exec(&self, words: &[&str], stdin: &[u8]) -> Result<Output, SshError> {
+        let (output, stdout) = self.exec_bytes(words, stdin)?;
+        let stdout = String::from_utf8_lossy(&stdout).into_owned();
+        Ok(Output { stdout, ..output })
+    }
+
+    /// As [`Session::exec`], with what the command prints as it is instead of in the output: a file may hold anything.
+    ///
+    /// # Errors
+    /// As [`Session::exec`].
+    pub fn exec_bytes(&self, words: &[&str], stdin: &[u8]) -> Result<(Output, Vec<u8>), SshError> {
         let line: Vec<_> = words.iter().map(|w| quote(w)).collect();
         let what = words.first().copied().unwrap_or_default().to_owned();
         let lost = |source: Box<dyn std::error::Error + Send + Sync>| SshError::Lost {
             what: what.clone(),
             source,
+        };
+        let failed = |how: String| SshError::Failed {
+            what: what.clone(),
+            how,
         };
         let mut channel = self.session.channel_session().map_err(|e| lost(e.into()))?;
         channel.exec(&line.join(" ")).map_err(|e| lost(e.into()))?;
@@ -320,6 +334,9 @@ impl Session {
             .take(OUTPUT_LIMIT)
             .read_to_end(&mut stdout)
             .map_err(|e| lost(e.into()))?;
+        if stdout.len() as u64 == OUTPUT_LIMIT {
+            return Err(failed(format!("more than {OUTPUT_LIMIT} bytes of output")));
+        }
         channel
             .stderr()
             .take(OUTPUT_LIMIT)
@@ -329,18 +346,14 @@ impl Session {
         // libssh2 reports exit status 0 for a command that a signal killed.
         let signal = channel.exit_signal().map_err(|e| lost(e.into()))?;
         if let Some(name) = signal.exit_signal {
-            return Err(SshError::Failed {
-                what,
-                how: format!("signal {name}"),
-            });
+            return Err(failed(format!("signal {name}")));
         }
-        let code = channel.exit_status().map_err(|e| lost(e.into()))?;
-        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
-        Ok(Output {
-            code,
-            stdout: text(stdout),
-            stderr: text(stderr),
-        })
+        let output = Output {
+            code: channel.exit_status().map_err(|e| lost(e.into()))?,
+            stdout: String::new(),
+            stderr: String::from_utf8_lossy(&stderr).into_owned(),
+        };
+        Ok((output, stdout))
     }
 
     /// Runs a command that must succeed and returns its stdout.

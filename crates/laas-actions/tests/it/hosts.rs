@@ -102,6 +102,13 @@ impl Stand {
         self.machine().root().unwrap().join(path.trim_start_matches('/'))
     }
 
+    /// One that the pack has deployed.
+    pub fn deployed(os: &str, version: &str) -> Self {
+        let stand = Self::new(os, version);
+        stand.wait_for_host(&[&format!("--request={REQUEST}")]).done();
+        stand
+    }
+
     pub fn read(&self, path: &str) -> String {
         std::fs::read_to_string(self.inside(path)).unwrap_or_default()
     }
@@ -149,10 +156,14 @@ impl Stand {
     }
 
     pub fn logs_in(&self, key: &std::path::Path) -> bool {
+        self.logs_in_as("opnfv", key)
+    }
+
+    pub fn logs_in_as(&self, account: &str, key: &std::path::Path) -> bool {
         let address = std::net::Ipv4Addr::new(127, 99, 0, 1);
         let output = self
             .runtime
-            .block_on(self.lab.ssh(address, "opnfv", key, "true"))
+            .block_on(self.lab.ssh(address, account, key, "true"))
             .unwrap();
         output.status.success()
     }
@@ -189,7 +200,7 @@ fn a_host_is_set_up_and_nothing_changes_the_second_time() {
     let (alice, alice_key) = stand.key_pair("alice");
     let (bob, bob_key) = stand.key_pair("bob");
     let foreign = "# left by the image\n";
-    std::fs::create_dir_all(stand.inside("/home/opnfv/.ssh")).unwrap();
+    stand.as_root("install -d -o opnfv -g opnfv /home/opnfv/.ssh");
     std::fs::write(stand.inside("/home/opnfv/.ssh/authorized_keys"), foreign).unwrap();
     assert!(!stand.logs_in(&alice));
     assert_eq!(stand.copy_keys(3, &alice_key).done()["changed"], true);

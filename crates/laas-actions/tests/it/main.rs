@@ -11,6 +11,7 @@ mod fog_image;
 mod host_network;
 mod hosts;
 mod ipmitool;
+mod keys;
 mod note_systems;
 mod pack;
 #[path = "../../../laas-bmc/tests/it/sim.rs"]

@@ -1,19 +1,12 @@
 //! A host's updates and its reboot: the real dpkg and apt on a system that is a Debian, stand-ins elsewhere.
 
-use crate::hosts::{REQUEST, Stand};
+use crate::hosts::Stand;
 use crate::pack::{Ended, Running, wait_for};
 use laas_lab::faults::{Kind, Peer};
 use laas_lab::machine::Phase;
 use serde_json::json;
 
 impl Stand {
-    /// One that the pack has deployed.
-    fn deployed(os: &str, version: &str) -> Self {
-        let stand = Self::new(os, version);
-        stand.wait_for_host(&[&format!("--request={REQUEST}")]).done();
-        stand
-    }
-
     fn start_update(&self) -> Running {
         self.pack
             .start(env!("CARGO_BIN_EXE_update_host"), &["--host=pod1"])
