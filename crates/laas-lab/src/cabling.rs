@@ -3,6 +3,7 @@
 //! network when it boots.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::io;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
@@ -88,13 +89,26 @@ pub struct Cabling(Arc<Panel>);
 #[derive(Debug)]
 struct Panel {
     ports: Mutex<BTreeMap<Socket, PortState>>,
+    followers: Mutex<Followers>,
     changes: watch::Sender<u64>,
+}
+
+type Follower = Box<dyn FnMut(&Socket, &PortState) + Send>;
+
+#[derive(Default)]
+struct Followers(Vec<Follower>);
+
+impl fmt::Debug for Followers {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{} followers", self.0.len())
+    }
 }
 
 impl Default for Cabling {
     fn default() -> Self {
         Self(Arc::new(Panel {
             ports: Mutex::default(),
+            followers: Mutex::default(),
             changes: watch::Sender::new(0),
         }))
     }
@@ -112,16 +126,38 @@ impl Cabling {
         self.0.changes.subscribe()
     }
 
-    /// Called by a switch after each command that may have changed a port.
+    /// Calls `follower` for each port as it is now, and from then on for each change, before the switch answers. A
+    /// change that is too short to be seen by [`Cabling::changes`] is followed, too.
+    pub fn follow(&self, mut follower: impl FnMut(&Socket, &PortState) + Send + 'static) {
+        let mut followers = self.0.followers.lock().unwrap_or_else(PoisonError::into_inner);
+        let ports = self
+            .0
+            .ports
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        ports.iter().for_each(|(socket, state)| follower(socket, state));
+        followers.0.push(Box::new(follower));
+    }
+
+    /// Called by a switch after each line that may have changed a port.
     pub fn replace(&self, switch: Ipv4Addr, now: impl IntoIterator<Item = (String, PortState)>) {
-        let mut changed = false;
+        // Held to the end, so that changes are followed in their order.
+        let mut followers = self.0.followers.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut changed = Vec::new();
         let mut ports = self.0.ports.lock().unwrap_or_else(PoisonError::into_inner);
         for (port, state) in now {
-            let old = ports.insert(Socket { switch, port }, state.clone());
-            changed |= old.as_ref() != Some(&state);
+            let socket = Socket { switch, port };
+            let old = ports.insert(socket.clone(), state.clone());
+            if old.as_ref() != Some(&state) {
+                changed.push((socket, state));
+            }
         }
         drop(ports);
-        if changed {
+        for follower in &mut followers.0 {
+            changed.iter().for_each(|(socket, state)| follower(socket, state));
+        }
+        if !changed.is_empty() {
             self.0.changes.send_modify(|count| *count += 1);
         }
     }

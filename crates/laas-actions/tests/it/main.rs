@@ -20,3 +20,4 @@ mod switch_vlan;
 mod timeouts;
 mod updates;
 mod vpn_user;
+mod wire;

@@ -9,7 +9,7 @@ use axum::routing::post;
 use base64::prelude::{BASE64_STANDARD, Engine as _};
 use serde_json::{Map, Value, json};
 
-use super::config::{Context, LineError};
+use super::config::{Config, Context, LineError};
 use super::show::{Shown, show, show_text};
 use super::{Nxos, State};
 use crate::http::Lie;
@@ -51,12 +51,9 @@ async fn answer(Handle(switch): Handle<Nxos>, request: Request<Body>) -> Respons
     };
     let outputs = if lie.is_some() {
         // Worked out on a copy that is thrown away.
-        call.run(&mut switch.locked().clone())
+        call.run(&mut switch.locked().clone(), |_| ())
     } else {
-        let mut state = switch.locked();
-        let outputs = call.run(&mut state);
-        switch.publish(&state.running);
-        outputs
+        call.run(&mut switch.locked(), |running| switch.publish(running))
     };
     let failed = outputs.iter().any(|output| output["code"] != "200");
     let status = match (failed, outputs.len(), call.kind) {
@@ -93,9 +90,10 @@ impl<'a> Call<'a> {
         })
     }
 
-    fn run(&self, state: &mut State) -> Vec<Value> {
+    /// `publish` is told of every configuration that is in force, be it for the time between two lines.
+    fn run(&self, state: &mut State, publish: impl Fn(&Config)) -> Vec<Value> {
         match self.kind {
-            "cli_conf" => self.configure(state),
+            "cli_conf" => self.configure(state, publish),
             "cli_show" | "cli_show_ascii" if self.commands.len() > MAX_SHOWS => {
                 vec![failed(
                     "",
@@ -133,7 +131,7 @@ impl<'a> Call<'a> {
         self.commands.iter().map(|command| output(command)).collect()
     }
 
-    fn configure(&self, state: &mut State) -> Vec<Value> {
+    fn configure(&self, state: &mut State, publish: impl Fn(&Config)) -> Vec<Value> {
         let before = state.running.clone();
         let mut context = Context::default();
         let mut outputs = Vec::new();
@@ -145,17 +143,21 @@ impl<'a> Call<'a> {
             }
             match state.running.apply(&mut context, command) {
                 Ok(()) => {
+                    publish(&state.running);
                     state.counters.lines.push((*command).into());
                     // An empty body is an object or an empty text.
                     let body = if outputs.is_empty() { json!({}) } else { "".into() };
                     outputs.push(succeeded(command, body));
                 }
                 Err(error) => {
+                    // What the line did before it failed stays.
+                    publish(&state.running);
                     outputs.push(refused(command, &error));
                     match self.rollback {
                         "continue-on-error" => {}
                         "rollback-on-error" => {
                             state.running = before;
+                            publish(&state.running);
                             break;
                         }
                         _ => break,
