@@ -11,6 +11,7 @@ use std::net::Ipv4Addr;
 use std::process::{Command, Stdio};
 
 use laas_lab::cabling::{PortMode, PortState, Socket, VlanSet, switch_address};
+use laas_lab::eos::Eos;
 use laas_lab::faults::{Faults, Kind, Peer};
 use laas_lab::http::Server;
 use laas_lab::nxos::Nxos;
@@ -20,13 +21,14 @@ use tokio::runtime::Runtime;
 use crate::pack::{Ended, Pack, wait_for};
 use rack::{HOSTS, Rack, Seen, mac};
 
-/// The rack, cabled to a Nexus, and the pack.
+/// The rack, cabled to a Nexus and an Arista that share their VLANs, and the pack.
 struct Lab {
     rack: Rack,
     switch: Nxos,
+    other: Eos,
     faults: Faults,
     pack: Pack,
-    _server: Server,
+    _servers: [Server; 2],
     _runtime: Runtime,
 }
 
@@ -34,12 +36,13 @@ impl Lab {
     fn new() -> Self {
         let (runtime, faults) = (Runtime::new().unwrap(), Faults::default());
         let rack = Rack::new();
-        let address = switch_address(1);
-        let account = ("admin", "secret");
-        let time = std::time::Duration::ZERO;
-        let switch = Nxos::new(address, 8, account, rack.cabling.clone(), time);
-        let server = Server::start(Ipv4Addr::LOCALHOST, Peer::Switch, switch.router(), faults.clone());
-        let server = runtime.block_on(server).unwrap();
+        let (account, time) = (("admin", "secret"), std::time::Duration::ZERO);
+        let switch = Nxos::new(switch_address(1), 8, account, rack.cabling.clone(), time);
+        let other = Eos::new(switch_address(2), 8, account, rack.cabling.clone(), time);
+        let servers = [switch.router(), other.router()].map(|router| {
+            let server = Server::start(Ipv4Addr::LOCALHOST, Peer::Switch, router, faults.clone());
+            runtime.block_on(server).unwrap()
+        });
         let host = |host: &str| {
             let socket = rack::socket(host);
             let card = json!({
@@ -48,9 +51,12 @@ impl Lab {
             json!({"fog_name": host, "hostname": "127.0.0.1", "interfaces": {mac(host): card}})
         };
         let mut keys: Vec<_> = HOSTS.iter().map(|name| (*name, host(name))).collect();
-        let key = format!("switch_{address}");
-        let access = json!({"url": server.url(), "user": account.0, "password": account.1});
-        keys.extend([("hosts", json!(HOSTS)), (key.as_str(), access)]);
+        let access = |driver: &str, server: &Server| json!({"driver": driver, "url": server.url(), "user": account.0, "password": account.1});
+        keys.extend([
+            ("hosts", json!(HOSTS)),
+            ("switch_127.98.0.1", access("nxos", &servers[0])),
+            ("switch_127.98.0.2", access("eos", &servers[1])),
+        ]);
         let config = json!({
             "networks": {"management": 99, "parking": 999, "tenant": "11-13,100-199", "public": [11, 12]},
             "timing": {"call": 60},
@@ -59,8 +65,9 @@ impl Lab {
             pack: Pack::new(config, &keys),
             rack,
             switch,
+            other,
             faults,
-            _server: server,
+            _servers: servers,
             _runtime: runtime,
         }
     }
@@ -240,8 +247,9 @@ fn who_is_booked_together_sees_one_another_and_nobody_else() {
     assert_eq!(rack.exchange(), both());
     rack.assert_pings(&[&["pod1", "pod2"], &bob]);
 
-    // A restart of the switch changes nothing, and a second run neither.
+    // A restart of the switches changes nothing, and a second run neither.
     lab.switch.reload();
+    lab.other.reload();
     assert_eq!(lab.book(&bob, &BOB).done()["changed"], false);
     assert_eq!(rack.exchange(), both());
 

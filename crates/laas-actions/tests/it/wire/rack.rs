@@ -65,11 +65,15 @@ pub fn mac(host: &str) -> String {
     format!("02:00:00:00:{:02x}:01", number(host))
 }
 
-/// Where the host's cable ends.
+/// Where the host's cable ends: on a Nexus, but that of the second host on an Arista.
 pub fn socket(host: &str) -> Socket {
+    let (switch, port) = match number(host) {
+        2 => (2, "Ethernet2".into()),
+        number => (1, format!("Ethernet1/{number}")),
+    };
     Socket {
-        switch: switch_address(1),
-        port: format!("Ethernet1/{}", number(host)),
+        switch: switch_address(switch),
+        port,
     }
 }
 
