@@ -16,7 +16,8 @@ pub enum Command {
     Soft,
     /// Hard off if it is on, then on: two states that can be read back, which the BMC's own cycle has not.
     Cycle,
-    /// Restarts a running host without taking its power.
+    /// Restarts a running host without taking its power. That the BMC took the order and the host is on afterwards is all
+    /// that a BMC can prove: it was on before.
     Reset,
 }
 

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod bmc;
+mod bmc_faults;
 mod bmc_revoke;
 mod boot_booked_hosts;
 mod claims;
