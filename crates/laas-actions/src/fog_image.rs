@@ -2,7 +2,7 @@
 
 mod choice;
 
-use crate::fog_tasks::{self, Begun, HostTask, PEER, Stage, Standing};
+use crate::fog_tasks::{self, Assigned, Begun, HostTask, PEER, Stage, Standing};
 use crate::hosts;
 use choice::{Choice, Wanted};
 use laas_core::action::{Action, Context};
@@ -46,14 +46,6 @@ pub struct Output {
     state: Stage,
     before: Assigned,
     after: Assigned,
-}
-
-/// What FOG has in store for the host.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-struct Assigned {
-    image: Option<Id>,
-    /// The tasks that have not ended.
-    tasks: Vec<Id>,
 }
 
 /// The value of the key `image_<host>`: the host's last deploy.
@@ -197,6 +189,14 @@ pub fn has_begun(context: &Context, host: &HostName, request: &str) -> Result<bo
 pub fn is_under_way(context: &Context, host: &HostName) -> Result<bool, Failure> {
     let record: Option<Record> = fog_tasks::load(context, RECORD, host)?;
     Ok(record.is_some_and(|r| r.begun.state != Stage::Done))
+}
+
+/// Lets a host's last deploy be forgotten, since it is not on the disk any more.
+///
+/// # Errors
+/// The datastore can't be written.
+pub fn forget(context: &Context, host: &HostName) -> Result<(), Failure> {
+    fog_tasks::remove(context, RECORD, host)
 }
 
 impl Record {

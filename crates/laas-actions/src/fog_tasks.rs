@@ -9,7 +9,8 @@ use laas_core::failure::Context as _;
 use laas_core::wait::{Backoff, Deadline};
 use laas_core::{Classify, Failure, HostName, Kind, ledger};
 use laas_fog::{Fog, FogError, Id, State, Task, TaskType};
-pub use record::{Begun, Stage, load, store};
+pub use record::{Begun, Stage, load, remove, store};
+use serde::Serialize;
 use std::time::Duration;
 
 pub const PEER: &str = "fog";
@@ -24,6 +25,14 @@ pub struct HostTask<'a> {
     pub image: Option<Id>,
     /// The same request is the same task, however often it is run. `None` for what a person starts by hand.
     pub request: Option<String>,
+}
+
+/// What FOG has in store for a host.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Assigned {
+    pub image: Option<Id>,
+    /// The tasks that have not ended.
+    pub tasks: Vec<Id>,
 }
 
 /// What is already there of a task.
@@ -60,6 +69,22 @@ impl HostTask<'_> {
         }
         let running = tasks.iter().find(|t| t.state.is_active()).and_then(|t| t.id);
         Ok(running.map_or(Standing::Nothing, Standing::Running))
+    }
+
+    /// Leaves a host alone that is at work on its disk for somebody else.
+    ///
+    /// # Errors
+    /// One of the tasks, of a kind that must not be cancelled, has begun.
+    pub fn refuse_busy(&self, active: &[Task], kinds: &[TaskType]) -> Result<(), Failure> {
+        let begun = |t: &&Task| t.state != State::Queued && kinds.iter().any(|kind| t.is(*kind));
+        let Some(task) = active.iter().find(begun) else {
+            return Ok(());
+        };
+        let id = task.id.map_or("without an id".to_owned(), |id| id.to_string());
+        let error = format!("`{}` is at work on FOG's task {id} (`{}`)", self.name, task.name);
+        self.at_fog(Err(
+            Failure::refused(error).hint("wait for its end, or cancel it in FOG's Task Management")
+        ))
     }
 
     /// Cancels the tasks that others, or an older request, have left, and sees them gone.

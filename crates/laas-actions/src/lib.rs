@@ -11,6 +11,7 @@ mod switches;
 pub mod bmc_user;
 pub mod boot_booked_hosts;
 pub mod copy_keys;
+pub mod fog_capture;
 pub mod fog_image;
 pub mod host_network;
 pub mod ipmi_boot_device;
@@ -25,6 +26,7 @@ pub mod task_status;
 pub mod update_host;
 pub mod vpn_user;
 pub mod wait_for_host;
+pub mod wipe_host;
 
 use laas_core::action::command;
 
@@ -35,6 +37,7 @@ pub fn commands() -> Vec<clap::Command> {
         command::<bmc_user::Args>(),
         command::<boot_booked_hosts::Args>(),
         command::<copy_keys::Args>(),
+        command::<fog_capture::Args>(),
         command::<fog_image::Args>(),
         command::<host_network::Args>(),
         command::<ipmi_boot_device::Args>(),
@@ -49,6 +52,7 @@ pub fn commands() -> Vec<clap::Command> {
         command::<update_host::Args>(),
         command::<vpn_user::Args>(),
         command::<wait_for_host::Args>(),
+        command::<wipe_host::Args>(),
     ]
 }
 

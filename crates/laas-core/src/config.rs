@@ -15,6 +15,7 @@ const ST2_CONFIG: &str = "/opt/stackstorm/configs/laas.yaml";
 /// The most that `timing` may say, in seconds. With any more an action's own deadline could lie behind the `timeout` of
 /// its YAML, and the engine would stop it at work instead of hearing what it waited for.
 pub const MOST_IMAGE: u64 = 7200;
+pub const MOST_WIPE: u64 = 172_800;
 pub const MOST_BOOT: u64 = 1800;
 pub const MOST_UPDATE: u64 = 7200;
 pub const MOST_POWER: u64 = 300;
@@ -155,6 +156,8 @@ pub struct SwitchException {
 pub struct Timing {
     /// A whole deploy, from the power button to FOG's word that it is complete.
     pub image: u64,
+    /// A whole wipe: a full one of a large disk takes more than a day.
+    pub wipe: u64,
     /// Without progress or check-in for so long, an imaging task has stalled.
     pub stall: u64,
     /// From power on to an SSH login.
@@ -213,6 +216,7 @@ impl Default for Timing {
     fn default() -> Self {
         Self {
             image: 3600,
+            wipe: 43_200,
             stall: 600,
             boot: 900,
             update: 3600,
@@ -287,6 +291,7 @@ impl Config {
         let timing = &self.timing;
         for (key, value, most) in [
             ("image", timing.image, MOST_IMAGE),
+            ("wipe", timing.wipe, MOST_WIPE),
             ("boot", timing.boot, MOST_BOOT),
             ("update", timing.update, MOST_UPDATE),
             ("power", timing.power, MOST_POWER),
@@ -412,6 +417,7 @@ bot: {address: "https://bot.example.org", endpoints: {failure: notify}}
             serde_yaml::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
         for (section, key, limit, beyond, words) in [
             ("timing", "image", MOST_IMAGE, MOST_IMAGE + 1, "at most 7200"),
+            ("timing", "wipe", MOST_WIPE, MOST_WIPE + 1, "at most 172800"),
             ("timing", "boot", MOST_BOOT, MOST_BOOT + 1, "at most 1800"),
             ("timing", "update", MOST_UPDATE, MOST_UPDATE + 1, "at most 7200"),
             ("timing", "power", MOST_POWER, MOST_POWER + 1, "at most 300"),
@@ -454,6 +460,7 @@ bot: {address: "https://bot.example.org", endpoints: {failure: notify}}
         let config = Config::default();
         let Timing {
             image,
+            wipe,
             stall,
             boot,
             update,
@@ -466,6 +473,7 @@ bot: {address: "https://bot.example.org", endpoints: {failure: notify}}
         } = config.timing;
         for (key, value) in [
             ("image", image),
+            ("wipe", wipe),
             ("stall", stall),
             ("boot", boot),
             ("update", update),

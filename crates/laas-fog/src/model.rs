@@ -191,6 +191,12 @@ impl State {
     }
 }
 
+impl TaskType {
+    pub fn is_wipe(self) -> bool {
+        matches!(self, Self::FastWipe | Self::NormalWipe | Self::FullWipe)
+    }
+}
+
 impl fmt::Display for TaskType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

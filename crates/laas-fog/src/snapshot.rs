@@ -2,7 +2,7 @@
 //! `web_v3`, which is called `web_v3_incomplete` until its capture is proven complete.
 
 use crate::Image;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::num::NonZeroU16;
@@ -15,7 +15,8 @@ const MOST_VERSIONS: u16 = 999;
 const INCOMPLETE: &str = "_incomplete";
 
 /// The name of a snapshot, without a version. Names that differ in case only are one to FOG's database, and here.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String")]
 pub struct Snapshot(String);
 
 /// What the name of an image says about the snapshot in it.
@@ -89,6 +90,14 @@ impl FromStr for Snapshot {
             return Err(SnapshotError::Name(text.to_owned()));
         }
         Ok(Self(text.to_owned()))
+    }
+}
+
+impl TryFrom<String> for Snapshot {
+    type Error = SnapshotError;
+
+    fn try_from(text: String) -> Result<Self, SnapshotError> {
+        text.parse()
     }
 }
 

@@ -52,3 +52,10 @@ pub fn store(
         .put_record(&format!("{prefix}_{host}"), record);
     stored.at_peer("datastore").of_host(host)
 }
+
+/// # Errors
+/// The datastore can't be written.
+pub fn remove(context: &Context, prefix: &str, host: &HostName) -> Result<(), Failure> {
+    let removed = context.datastore()?.delete(&format!("{prefix}_{host}"));
+    removed.at_peer("datastore").of_host(host)
+}

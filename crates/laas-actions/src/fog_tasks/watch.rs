@@ -49,7 +49,12 @@ impl Stop {
 
 fn watch(wanted: &HostTask, id: Id) -> Result<(), Stop> {
     let timing = wanted.timing;
-    let deadline = Deadline::seconds(timing.image);
+    // A client that wipes tells nothing until it has done.
+    let (limit, stalls) = match wanted.kind.is_wipe() {
+        true => (timing.wipe, false),
+        false => (timing.image, true),
+    };
+    let deadline = Deadline::seconds(limit);
     let stall = Duration::from_secs(timing.stall);
     let mut progress = Progress::new(wanted.name);
     let mut last: Option<Task> = None;
@@ -87,7 +92,7 @@ fn watch(wanted: &HostTask, id: Id) -> Result<(), Stop> {
         }
         let ended = match &silent {
             Some((since, _)) if since.elapsed() >= stall => Err(Ended::Deadline),
-            None if alive.elapsed() >= stall => {
+            None if stalls && alive.elapsed() >= stall => {
                 return Err(stuck(wanted, id, last.as_ref(), "has stalled", timing.stall));
             }
             _ => deadline.sleep(timing.poll()),
@@ -100,7 +105,7 @@ fn watch(wanted: &HostTask, id: Id) -> Result<(), Stop> {
             // The next run finds the task again by its name.
             (Err(Ended::Deadline), Some((_, failure))) => return Err(Stop::leaving(failure)),
             (Err(Ended::Deadline), None) => {
-                return Err(stuck(wanted, id, last.as_ref(), "is not complete", timing.image));
+                return Err(stuck(wanted, id, last.as_ref(), "is not complete", limit));
             }
         }
     }

@@ -27,7 +27,7 @@ pub struct Engine {
 impl Engine {
     pub fn router(&self) -> Router {
         Router::new()
-            .route("/v1/keys/{key}", get(read_key).put(write_key))
+            .route("/v1/keys/{key}", get(read_key).put(write_key).delete(delete_key))
             .route("/v1/executions/{id}", get(execution))
             .with_state(self.clone())
     }
@@ -52,6 +52,13 @@ async fn write_key(
     let value = body["value"].as_str().unwrap().to_owned();
     engine.keys.lock().unwrap().insert(key, value);
     Json(body).into_response()
+}
+
+async fn delete_key(State(engine): State<Engine>, Path(key): Path<String>) -> Response {
+    match engine.keys.lock().unwrap().remove(&key) {
+        Some(_) => StatusCode::NO_CONTENT.into_response(),
+        None => not_found(),
+    }
 }
 
 async fn execution(State(engine): State<Engine>, Path(id): Path<String>) -> Response {

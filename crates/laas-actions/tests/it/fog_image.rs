@@ -8,33 +8,33 @@ use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, Read as _, Write};
 use std::net::{Ipv4Addr, TcpListener};
 
-const MAC: &str = "02:00:00:00:01:01";
-const REQUEST: &str = "aebe085c-2b8c-4dfc-a4fc-bb2fa5bb41da:0a1b2c3d4e5f6071:0";
+pub const MAC: &str = "02:00:00:00:01:01";
+pub const REQUEST: &str = "aebe085c-2b8c-4dfc-a4fc-bb2fa5bb41da:0a1b2c3d4e5f6071:0";
 const NAME: &str = "laas aebe085c-2b8c-4dfc-a4fc-bb2fa5bb41da:0a1b2c3d4e5f6071:0";
 
 /// FOG's states.
-const QUEUED: u32 = 1;
-const COMPLETE: u32 = 4;
-const CANCELLED: u32 = 5;
+pub const QUEUED: u32 = 1;
+pub const COMPLETE: u32 = 4;
+pub const CANCELLED: u32 = 5;
 const FAILED: u32 = 6;
 
 const VERSIONS: [Version; 2] = [Version::V1_5, Version::V1_6];
 
 /// A FOG with the host `pod1`, and the pack.
-struct Lab {
-    fog: Fog,
-    faults: Faults,
-    pack: Pack,
+pub struct Lab {
+    pub fog: Fog,
+    pub faults: Faults,
+    pub pack: Pack,
     _server: Server,
     _runtime: tokio::runtime::Runtime,
 }
 
 impl Lab {
-    fn new() -> Self {
+    pub fn new() -> Self {
         Self::of(Version::V1_5)
     }
 
-    fn of(version: Version) -> Self {
+    pub fn of(version: Version) -> Self {
         let faults = Faults::default();
         let fog = Fog::of(version, "api token", "user token", faults.clone());
         fog.add_host("pod1", [MAC.to_owned()], 22);
@@ -62,9 +62,29 @@ impl Lab {
         }
     }
 
-    fn timing(mut self, name: &str, seconds: u64) -> Self {
+    pub fn timing(mut self, name: &str, seconds: u64) -> Self {
         self.pack.config["timing"][name] = json!(seconds);
         self
+    }
+
+    /// Lets an engine run the actions, as the execution `a1`.
+    pub fn under_an_engine(&mut self) -> (Engine, Server) {
+        let engine = Engine::default();
+        let keys = self.pack.keys().into_iter();
+        engine
+            .keys
+            .lock()
+            .unwrap()
+            .extend(keys.map(|(k, v)| (k, v.to_string())));
+        let server = Server::start(Ipv4Addr::LOCALHOST, Peer::Bot, engine.router(), Faults::default());
+        let server = self._runtime.block_on(server).unwrap();
+        self.pack.env = vec![
+            ("LAAS_DATASTORE", String::new()),
+            ("ST2_ACTION_API_URL", format!("{}/v1", server.url())),
+            ("ST2_ACTION_AUTH_TOKEN", "token".to_owned()),
+            ("ST2_ACTION_EXECUTION_ID", "a1".to_owned()),
+        ];
+        (engine, server)
     }
 
     fn start(&self, args: &[&str]) -> Running {
@@ -84,7 +104,7 @@ impl Lab {
         self.start(&["--image=17", &format!("--request={REQUEST}")])
     }
 
-    fn task(&self, id: u64) -> TaskView {
+    pub fn task(&self, id: u64) -> TaskView {
         self.fog
             .tasks()
             .into_iter()
@@ -115,17 +135,17 @@ impl Lab {
     }
 
     /// The requests from `from` on that could change anything.
-    fn writes(&self, from: usize) -> Vec<String> {
+    pub fn writes(&self, from: usize) -> Vec<String> {
         let mut requests = self.fog.requests().split_off(from);
         requests.retain(|r| !r.starts_with("GET"));
         requests
     }
 
-    fn fault(&self, kind: Kind, skip: u32, times: Option<u32>) {
+    pub fn fault(&self, kind: Kind, skip: u32, times: Option<u32>) {
         self.faults.set(Peer::Fog, Fault { kind, skip, times }).unwrap();
     }
 
-    fn met(&self) -> Option<()> {
+    pub fn met(&self) -> Option<()> {
         self.faults.all().is_empty().then_some(())
     }
 
@@ -153,7 +173,7 @@ impl Lab {
     }
 
     /// Waits until the action has asked several times from now on whether the task has ended.
-    fn wait_for_polling(&self) {
+    pub fn wait_for_polling(&self) {
         let before = self.fog.requests().len();
         wait_for("polling", || {
             let requests = self.fog.requests().split_off(before);
@@ -442,21 +462,7 @@ fn under_an_engine_only_a_cancel_cancels_the_task() {
         (true, false, CANCELLED),
     ] {
         let mut lab = Lab::new();
-        let engine = Engine::default();
-        let keys = lab.pack.keys().into_iter();
-        engine
-            .keys
-            .lock()
-            .unwrap()
-            .extend(keys.map(|(k, v)| (k, v.to_string())));
-        let server = Server::start(Ipv4Addr::LOCALHOST, Peer::Bot, engine.router(), Faults::default());
-        let server = lab._runtime.block_on(server).unwrap();
-        lab.pack.env = vec![
-            ("LAAS_DATASTORE", String::new()),
-            ("ST2_ACTION_API_URL", format!("{}/v1", server.url())),
-            ("ST2_ACTION_AUTH_TOKEN", "token".to_owned()),
-            ("ST2_ACTION_EXECUTION_ID", "a1".to_owned()),
-        ];
+        let (engine, _server) = lab.under_an_engine();
         let running = lab.start_request();
         lab.wait_for_polling();
         if canceling {

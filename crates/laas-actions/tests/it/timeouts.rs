@@ -1,6 +1,6 @@
 //! No engine stops an action that keeps to its own deadlines.
 
-use laas_core::config::{MOST_BOOT, MOST_CALL, MOST_IMAGE, MOST_POWER, MOST_UPDATE};
+use laas_core::config::{MOST_BOOT, MOST_CALL, MOST_IMAGE, MOST_POWER, MOST_UPDATE, MOST_WIPE};
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -16,6 +16,8 @@ const LONGEST: &[(&str, u64)] = &[
     ("boot_booked_hosts", 3600 + 2 * MOST_POWER + 15 * MOST_CALL),
     // Twice as many hosts as go side by side.
     ("copy_keys", 2 * 10 * MOST_CALL),
+    // The preparation, and the end after the wait.
+    ("fog_capture", MOST_IMAGE + 60 * MOST_CALL),
     ("fog_image", MOST_IMAGE + 10 * MOST_CALL),
     ("host_network", 12 * MOST_CALL),
     ("ipmi_boot_device", MOST_POWER + 10 * MOST_CALL),
@@ -33,6 +35,7 @@ const LONGEST: &[(&str, u64)] = &[
     ("update_host", MOST_UPDATE + 10 * MOST_CALL),
     ("vpn_user", 20 * MOST_CALL),
     ("wait_for_host", MOST_BOOT + 10 * MOST_CALL),
+    ("wipe_host", MOST_WIPE + 10 * MOST_CALL),
 ];
 
 #[test]

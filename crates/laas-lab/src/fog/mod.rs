@@ -156,6 +156,11 @@ impl Fog {
             .and_then(|image| image.os.clone())
     }
 
+    /// Deletes an image's entry, as its web page does.
+    pub fn delete_image(&self, image: u32) {
+        self.locked().delete_image(image);
+    }
+
     /// All images as the API shows them.
     pub fn images(&self) -> Vec<Value> {
         let state = self.locked();
