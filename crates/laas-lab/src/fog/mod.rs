@@ -8,10 +8,12 @@
 //! not an answer to anything but a state; 1.6 wakes a host unless it is told
 //! not to.
 
+mod boot;
 mod files;
 mod routes;
 mod rows;
 mod shapes;
+mod shown;
 mod state;
 mod storage;
 

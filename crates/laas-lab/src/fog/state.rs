@@ -2,16 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 use time::OffsetDateTime;
 
 use super::Version;
 use super::rows::{Row, edit, host_row, id, image_row, now, row, set, task_row, text};
 use super::storage::Storage;
-use crate::cabling::{Order, Os};
+use crate::cabling::Os;
 
 /// The task types by id, of which the lab's hosts do the imaging ones.
-const TASK_TYPES: [(u32, &str); 20] = [
+pub const TASK_TYPES: [(u32, &str); 20] = [
     (1, "Deploy"),
     (2, "Capture"),
     (3, "Debug"),
@@ -33,18 +33,18 @@ const TASK_TYPES: [(u32, &str); 20] = [
     (20, "Full Wipe"),
     (21, "Virus Scan"),
 ];
-const DEPLOYS: [u32; 2] = [1, 17];
-const CAPTURE: u32 = 2;
-const WIPES: std::ops::RangeInclusive<u32> = 18..=20;
+pub const DEPLOYS: [u32; 2] = [1, 17];
+pub const CAPTURE: u32 = 2;
+pub const WIPES: std::ops::RangeInclusive<u32> = 18..=20;
 
-const QUEUED: u32 = 1;
-const CHECKED_IN: u32 = 2;
-const IN_PROGRESS: u32 = 3;
-const COMPLETE: u32 = 4;
-const CANCELLED: u32 = 5;
-const FAILED: u32 = 6;
-const WAKE_UP: u32 = 14;
-const STATES: [(u32, &str); 6] = [
+pub const QUEUED: u32 = 1;
+pub const CHECKED_IN: u32 = 2;
+pub const IN_PROGRESS: u32 = 3;
+pub const COMPLETE: u32 = 4;
+pub const CANCELLED: u32 = 5;
+pub const FAILED: u32 = 6;
+pub const WAKE_UP: u32 = 14;
+pub const STATES: [(u32, &str); 6] = [
     (QUEUED, "Queued"),
     (CHECKED_IN, "Checked In"),
     (IN_PROGRESS, "In-Progress"),
@@ -87,8 +87,8 @@ pub struct Image {
 #[derive(Debug, Clone)]
 pub struct Task {
     pub row: Row,
-    started: Option<OffsetDateTime>,
-    snapins: bool,
+    pub started: Option<OffsetDateTime>,
+    pub snapins: bool,
 }
 
 /// A task, for those who run the lab.
@@ -161,131 +161,6 @@ impl Image {
         }
         let groups = vec![1];
         Self { row, os, groups }
-    }
-}
-
-/// What the API shows.
-impl State {
-    pub fn host_json(&self, host: &Host) -> Value {
-        let image = self.images.get(&id(&host.row, "imageID"));
-        let mut shown = host.row.clone();
-        shown.insert(
-            "image".into(),
-            image.map_or_else(|| json!({}), |image| image.row.clone().into()),
-        );
-        shown.insert(
-            "imagename".into(),
-            image.map_or("", |image| text(&image.row, "name")).into(),
-        );
-        shown.insert("pingstatuscode".into(), 6.into());
-        shown.insert("pingstatustext".into(), "No such device or address".into());
-        shown.insert(
-            "primac".into(),
-            host.macs.first().cloned().unwrap_or_default().into(),
-        );
-        shown.insert("macs".into(), host.macs.clone().into());
-        shown.into()
-    }
-
-    pub fn image_json(&self, image: &Image) -> Value {
-        let mut shown = image.row.clone();
-        shown.insert(
-            "os".into(),
-            json!({"id": "50", "name": "Linux", "description": ""}),
-        );
-        shown.insert("osname".into(), "Linux".into());
-        shown.insert("imagetypename".into(), "Single Disk - Resizable".into());
-        shown.insert("imageparttypename".into(), "Everything".into());
-        let groups = self.groups_of(image);
-        let group = groups.first().and_then(|key| self.storage.groups.get(key));
-        shown.insert(
-            "storagegroupname".into(),
-            group.map_or("", |row| text(row, "name")).into(),
-        );
-        // 1.6 has the groups in `imageassociation` only.
-        if self.version == Version::V1_5 {
-            shown.insert("storagegroups".into(), groups.into());
-        }
-        shown.into()
-    }
-
-    /// An image without a storage group is taken for one of the first.
-    fn groups_of(&self, image: &Image) -> Vec<u32> {
-        match &*image.groups {
-            [] => vec![self.storage.first_group()],
-            groups => groups.to_vec(),
-        }
-    }
-
-    pub fn node_jsons(&self) -> Vec<Value> {
-        let old = self.version == Version::V1_5;
-        let nodes = self.storage.nodes.values();
-        nodes.map(|node| self.storage.node_json(node, old)).collect()
-    }
-
-    /// Which image is in which storage group.
-    pub fn association_jsons(&self) -> Vec<Value> {
-        let pairs = self.images.iter().flat_map(|(image, has)| {
-            has.groups
-                .iter()
-                .enumerate()
-                .map(move |(place, group)| (*image, *group, place == 0))
-        });
-        let association = |(place, (image, group, primary)): (usize, (u32, u32, bool))| {
-            let text = |number: u32| number.to_string();
-            json!({
-                "id": (place + 1).to_string(), "imageID": text(image), "storagegroupID": text(group),
-                "primary": u8::from(primary).to_string(),
-            })
-        };
-        pairs.enumerate().map(association).collect()
-    }
-
-    pub fn task_json(&self, task: &Task) -> Value {
-        let named = |table: &[(u32, &str)], key: u32| {
-            let name = table
-                .iter()
-                .find(|(id, _)| *id == key)
-                .map_or("", |(_, name)| name);
-            json!({"id": key.to_string(), "name": name})
-        };
-        let image = self.images.get(&id(&task.row, "imageID"));
-        let host = self.hosts.get(&id(&task.row, "hostID"));
-        let mut shown = task.row.clone();
-        shown.insert(
-            "image".into(),
-            image.map_or_else(|| json!({}), |image| image.row.clone().into()),
-        );
-        shown.insert(
-            "host".into(),
-            host.map_or(Value::Null, |host| self.host_json(host)),
-        );
-        shown.insert("type".into(), named(&TASK_TYPES, id(&task.row, "typeID")));
-        shown.insert("state".into(), named(&STATES, id(&task.row, "stateID")));
-        shown.into()
-    }
-
-    pub fn views(&self) -> Vec<TaskView> {
-        let view = |task: &Task| TaskView {
-            id: id(&task.row, "id"),
-            name: text(&task.row, "name").into(),
-            host: self
-                .hosts
-                .get(&id(&task.row, "hostID"))
-                .map_or("", |host| text(&host.row, "name"))
-                .into(),
-            task_type: id(&task.row, "typeID"),
-            image: id(&task.row, "imageID"),
-            state: id(&task.row, "stateID"),
-            percent: text(&task.row, "pct").parse().unwrap_or_default(),
-            snapins: task.snapins,
-        };
-        self.tasks.values().map(view).collect()
-    }
-
-    pub fn host_image(&self, name: &str) -> Option<u32> {
-        let host = self.hosts.values().find(|host| text(&host.row, "name") == name)?;
-        Some(id(&host.row, "imageID"))
     }
 }
 
@@ -484,138 +359,7 @@ impl State {
     }
 }
 
-/// What a host does that boots from the network.
-impl State {
-    /// The imaging task that waits for the host with this MAC.
-    pub fn task_for(&self, mac: &str) -> Option<u32> {
-        let has_mac = |host: &Host| host.macs.iter().any(|one| one.eq_ignore_ascii_case(mac));
-        let (host, _) = self.hosts.iter().find(|(_, host)| has_mac(host))?;
-        let task = self.active_tasks().find(|task| {
-            let kind = id(&task.row, "typeID");
-            let works = DEPLOYS.contains(&kind) || kind == CAPTURE || WIPES.contains(&kind);
-            id(&task.row, "hostID") == *host && works
-        })?;
-        Some(id(&task.row, "id"))
-    }
-
-    /// The host checks in and is about to begin, or to begin anew.
-    pub fn start(&mut self, key: u32) -> Order {
-        let Some(task) = self.tasks.get_mut(&key) else {
-            return Order::Disk;
-        };
-        // The client that wipes does not check in, and tells nothing until it
-        // has done.
-        if WIPES.contains(&id(&task.row, "typeID")) {
-            return Order::Wipe { task: key };
-        }
-        task.started = Some(OffsetDateTime::now_utc());
-        set(&mut task.row, "stateID", CHECKED_IN);
-        set(&mut task.row, "checkInTime", now());
-        set(&mut task.row, "pct", "0000000000");
-        set(&mut task.row, "percent", "");
-        let image = id(&task.row, "imageID");
-        let found = self.images.get_mut(&image);
-        if id(&task.row, "typeID") == CAPTURE {
-            if let Some(image) = found {
-                set(&mut image.row, "size", "");
-            }
-            return Order::Capture { task: key, image };
-        }
-        match found.and_then(|image| image.os.clone()) {
-            Some(os) => Order::Deploy {
-                task: key,
-                image,
-                os,
-                files: None,
-            },
-            // There are no files to write.
-            None => {
-                self.client_failed(key);
-                Order::Disk
-            }
-        }
-    }
-
-    /// The client stops with an error. In 1.5 the task stays as it is for
-    /// ever.
-    pub fn client_failed(&mut self, key: u32) {
-        let task = self.tasks.get_mut(&key).filter(|task| is_active(task));
-        if let (Version::V1_6, Some(task)) = (self.version, task) {
-            set(&mut task.row, "stateID", FAILED);
-        }
-    }
-
-    pub fn progress(&mut self, key: u32, percent: u8) {
-        let reports = |task: &&mut Task| is_active(task) && !WIPES.contains(&id(&task.row, "typeID"));
-        let Some(task) = self.tasks.get_mut(&key).filter(reports) else {
-            return;
-        };
-        let seconds = task
-            .started
-            .map_or(0, |started| (OffsetDateTime::now_utc() - started).whole_seconds());
-        set(&mut task.row, "stateID", IN_PROGRESS);
-        set(&mut task.row, "checkInTime", now());
-        set(&mut task.row, "pct", format_args!("{percent:010}"));
-        set(&mut task.row, "percent", format_args!("{percent}.00%"));
-        set(&mut task.row, "bpm", "6.00GB/min");
-        set(
-            &mut task.row,
-            "timeElapsed",
-            format_args!(
-                "{:02}:{:02}:{:02}",
-                seconds / 3600,
-                seconds / 60 % 60,
-                seconds % 60
-            ),
-        );
-        set(
-            &mut task.row,
-            "dataCopied",
-            format_args!("{:.2} MiB", f32::from(percent) * 102.4),
-        );
-        set(&mut task.row, "dataTotal", "10240.00 MiB");
-    }
-
-    /// The capture that has not ended, and its image's directory.
-    pub fn capture(&self, key: u32) -> Option<String> {
-        let task = self.tasks.get(&key).filter(|task| is_active(task))?;
-        let image = self.images.get(&id(&task.row, "imageID"))?;
-        (id(&task.row, "typeID") == CAPTURE).then(|| text(&image.row, "path").to_owned())
-    }
-
-    /// The directory of an image's files.
-    pub fn path_of(&self, image: u32) -> Option<String> {
-        let image = self.images.get(&image)?;
-        Some(text(&image.row, "path").to_owned())
-    }
-
-    /// A capture was moved into its image.
-    pub fn store_capture(&mut self, key: u32, os: &Os) {
-        let image = self.tasks.get(&key).map(|task| id(&task.row, "imageID"));
-        if let Some(image) = image.and_then(|image| self.images.get_mut(&image)) {
-            image.os = Some(os.clone());
-            set(&mut image.row, "deployed", now());
-            set(&mut image.row, "size", "10737418240.000000:");
-        }
-    }
-
-    /// The task is complete, unless somebody cancelled it meanwhile.
-    pub fn finish(&mut self, key: u32) {
-        self.progress(key, 100);
-        let Some(task) = self.tasks.get_mut(&key).filter(|task| is_active(task)) else {
-            return;
-        };
-        set(&mut task.row, "stateID", COMPLETE);
-        set(&mut task.row, "pct", "0000000100");
-        if DEPLOYS.contains(&id(&task.row, "typeID"))
-            && let Some(host) = self.hosts.get_mut(&id(&task.row, "hostID"))
-        {
-            set(&mut host.row, "deployed", now());
-        }
-    }
-}
-
-fn is_active(task: &Task) -> bool {
+pub fn is_active(task: &Task) -> bool {
     (QUEUED..=IN_PROGRESS).contains(&id(&task.row, "stateID"))
 }
 

@@ -5,6 +5,8 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 
 use laas_lab::dashboard::TaskType;
+use laas_lab::fog::Version;
+use laas_lab::lab::LabOptions;
 use serde_json::{Value, json};
 
 use crate::house::{House, name, of_action, pack};
@@ -19,6 +21,18 @@ printf '%s\n' "$first"
 REAL "$@" >"SEEN.$$" 2>"SEEN.$$.log"
 echo $? >>"SEEN.$$"
 "#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_booking_ends_as_well_with_fog_1_6() {
+    let options = LabOptions {
+        fog: Version::V1_6,
+        ..LabOptions::default()
+    };
+    let house = House::of(options, &pack(), json!({})).await;
+    let job = house.book();
+    let job = house.settled(job).await;
+    house.assert_whole(&job).await;
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_booking_ends_with_eight_true_tasks_in_few_executions() {

@@ -51,12 +51,20 @@ impl House {
 
     /// With so many hosts.
     pub async fn of_hosts(hosts: u8, pack: &Path, changes: Value) -> Self {
+        let options = LabOptions {
+            hosts,
+            ..LabOptions::default()
+        };
+        Self::of(options, pack, changes).await
+    }
+
+    /// With a lab of this kind, whose files are the house's.
+    pub async fn of(options: LabOptions, pack: &Path, changes: Value) -> Self {
         let place = PLACES.acquire().await.unwrap();
         let directory = tempfile::Builder::new().prefix("laas-house-").tempdir().unwrap();
         let lab = Lab::start(LabOptions {
-            hosts,
             state_dir: Some(directory.path().join("lab")),
-            ..LabOptions::default()
+            ..options
         })
         .await
         .unwrap();
