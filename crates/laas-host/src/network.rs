@@ -2,8 +2,11 @@
 //! read back, and checked by the system's own tool. A family of systems is one module, a [`Dialect`].
 
 mod evidence;
+mod ifcfg;
 mod ifupdown;
 mod netplan;
+mod network_manager;
+mod networkd;
 mod tree;
 
 pub use evidence::Evidence;
@@ -91,7 +94,11 @@ const NO_JUDGE: i32 = 43;
 pub enum Family {
     Netplan,
     NetplanNetworkManager,
+    Wicked,
+    NetworkScripts,
     Ifupdown,
+    NetworkManager,
+    Networkd,
 }
 
 impl Family {
@@ -99,7 +106,11 @@ impl Family {
         match self {
             Self::Netplan => &netplan::NETWORKD,
             Self::NetplanNetworkManager => &netplan::NETWORK_MANAGER,
+            Self::Wicked => &ifcfg::WICKED,
+            Self::NetworkScripts => &ifcfg::NETWORK_SCRIPTS,
             Self::Ifupdown => &ifupdown::DIALECT,
+            Self::NetworkManager => &network_manager::DIALECT,
+            Self::Networkd => &networkd::DIALECT,
         }
     }
 }
@@ -167,7 +178,8 @@ impl Classify for NetworkError {
         let hint = match self {
             Self::Ssh(source) => return source.hint(),
             Self::UnknownSystem { .. } => {
-                "netplan and ifupdown are known; enable the one that the image uses"
+                "netplan, wicked, network-scripts, ifupdown, NetworkManager and systemd-networkd are known; \
+                 the one that the image uses must be enabled there"
             }
             Self::NoCard { .. } | Self::SameName { .. } => {
                 "compare the host's `interfaces` in the datastore with `ip link` on the host"
@@ -253,9 +265,11 @@ impl Dialect {
             NO_JUDGE => return Ok(Verdict::Sound(None)),
             _ => {}
         }
-        let mut lines = judged.stderr.lines().chain(judged.stdout.lines());
-        let first = lines.find(|line| !line.trim().is_empty()).unwrap_or_default();
-        let said = first.chars().take(200).collect();
+        let lines = judged.stderr.lines().chain(judged.stdout.lines());
+        let lines = || lines.clone().filter(|line| !line.trim().is_empty());
+        // It also warns of what it takes.
+        let error = lines().find(|line| !line.contains("WARNING")).or(lines().next());
+        let said = error.unwrap_or_default().chars().take(200).collect();
         Ok(Verdict::Refused(NetworkError::Refused { tool, said }))
     }
 }

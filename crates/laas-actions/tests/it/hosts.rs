@@ -1,6 +1,6 @@
 //! The actions that work inside a host, against a machine of the lab.
 
-use crate::pack::{Ended, Pack, wait_for};
+use crate::pack::{Ended, Pack, Running, wait_for};
 use laas_lab::cabling::Os;
 use laas_lab::faults::{Kind, Peer};
 use laas_lab::lab::{Lab, LabOptions};
@@ -86,6 +86,12 @@ impl Stand {
         self.pack.run(env!("CARGO_BIN_EXE_host_network"), &args)
     }
 
+    pub fn start_host_network(&self) -> Running {
+        let interfaces = format!("--interfaces={NETWORKS}");
+        let args = ["--host=pod1", &interfaces];
+        self.pack.start(env!("CARGO_BIN_EXE_host_network"), &args)
+    }
+
     fn copy_keys(&self, user: u64, key: &str) -> Ended {
         let args = [
             "--job_id=1".to_owned(),
@@ -133,7 +139,9 @@ impl Stand {
     pub fn reachable_vlans(&self) -> Vec<u16> {
         let addresses = self.machine().addresses();
         let reachable = addresses.iter().filter(|address| address.reachable);
-        reachable.map(|address| address.vlan).collect()
+        let mut vlans: Vec<_> = reachable.map(|address| address.vlan).collect();
+        vlans.sort_unstable();
+        vlans
     }
 
     /// Every file of the host's `/etc`, with its size and time.

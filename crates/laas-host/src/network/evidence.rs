@@ -16,6 +16,16 @@ pub struct Evidence {
     cards: BTreeMap<Mac, InterfaceName>,
 }
 
+/// A way to configure a network.
+struct Way {
+    family: Family,
+    /// What says that it is in charge, in words.
+    why: &'static str,
+    in_charge: bool,
+    /// Whether it has configuration of a card already.
+    configured: bool,
+}
+
 /// Prints one fact per line. An interface on top of others (VLAN, bridge, bond) bears the MAC of one of them and is no
 /// card; a card in a bond shows its own MAC elsewhere.
 const LOOK: &str = r#"
@@ -85,28 +95,53 @@ impl Evidence {
         } else {
             Family::Netplan
         };
-        // (family, who is in charge, whether it is, whether it has configuration)
+        // NetworkManager has a plugin for Red Hat's files, which is known by their being there.
+        let scripts = self.saw("files network-scripts");
         let ways = [
-            (
-                netplan,
-                "`netplan` is installed",
-                self.saw("has netplan"),
-                self.saw("files netplan"),
-            ),
-            (
-                Family::Ifupdown,
-                "`networking.service` is enabled",
-                self.saw("enabled networking"),
-                self.saw("files ifupdown"),
-            ),
+            Way {
+                family: netplan,
+                why: "`netplan` is installed",
+                in_charge: self.saw("has netplan"),
+                configured: self.saw("files netplan"),
+            },
+            Way {
+                family: Family::Wicked,
+                why: "`wicked.service` is enabled",
+                in_charge: self.saw("enabled wicked"),
+                configured: self.saw("files wicked"),
+            },
+            Way {
+                family: Family::NetworkScripts,
+                why: "`network.service` or NetworkManager reads `/etc/sysconfig/network-scripts`",
+                in_charge: self.saw("has network-scripts")
+                    && (self.saw("enabled network") || self.saw("enabled NetworkManager") && scripts),
+                configured: scripts,
+            },
+            Way {
+                family: Family::Ifupdown,
+                why: "`networking.service` is enabled",
+                in_charge: self.saw("enabled networking"),
+                configured: self.saw("files ifupdown"),
+            },
+            Way {
+                family: Family::NetworkManager,
+                why: "`NetworkManager.service` is enabled",
+                in_charge: self.saw("enabled NetworkManager"),
+                configured: self.saw("files NetworkManager"),
+            },
+            Way {
+                family: Family::Networkd,
+                why: "`systemd-networkd.service` is enabled",
+                in_charge: self.saw("enabled systemd-networkd"),
+                configured: self.saw("files systemd-networkd"),
+            },
         ];
-        let in_charge = || ways.iter().filter(|(.., in_charge, _)| *in_charge);
-        let configured = in_charge().find(|(.., configured)| *configured);
-        if let Some((family, why, ..)) = configured {
+        let in_charge = || ways.iter().filter(|way| way.in_charge);
+        if let Some(Way { family, why, .. }) = in_charge().find(|way| way.configured) {
             return Ok((*family, format!("{why} and has configuration")));
         }
-        if let Some((family, why, ..)) = in_charge().next() {
-            return Ok((*family, format!("{why}, and nothing else is")));
+        if let Some(Way { family, why, .. }) = in_charge().next() {
+            return Ok((*family, format!("{why}, and nothing has configuration")));
         }
         let facts: Vec<_> = self.facts.iter().map(String::as_str).collect();
         let seen = match facts.as_slice() {
@@ -145,5 +180,103 @@ impl Evidence {
             placed.push(interface);
         }
         Ok(placed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_seen_says_which_way() {
+        let cases = [
+            // Ubuntu with ifupdown left over, and the other way round.
+            (
+                "has netplan\nfiles netplan\nenabled networking\nenabled systemd-networkd",
+                Some(Family::Netplan),
+            ),
+            (
+                "has netplan\nenabled networking\nfiles ifupdown",
+                Some(Family::Ifupdown),
+            ),
+            (
+                "has netplan\nfiles netplan\nnetplan for NetworkManager\nenabled NetworkManager",
+                Some(Family::NetplanNetworkManager),
+            ),
+            (
+                "has netplan\nfiles netplan\nnetplan for NetworkManager\nenabled systemd-networkd",
+                Some(Family::Netplan),
+            ),
+            ("has netplan", Some(Family::Netplan)),
+            // CentOS 7, Rocky 8, Rocky 9.
+            (
+                "enabled network\nenabled NetworkManager\nhas network-scripts\nfiles network-scripts",
+                Some(Family::NetworkScripts),
+            ),
+            (
+                "enabled NetworkManager\nhas network-scripts\nfiles network-scripts",
+                Some(Family::NetworkScripts),
+            ),
+            (
+                "enabled NetworkManager\nhas network-scripts\nfiles NetworkManager",
+                Some(Family::NetworkManager),
+            ),
+            // SUSE calls wicked by another name, too.
+            (
+                "enabled wicked\nenabled network\nfiles wicked",
+                Some(Family::Wicked),
+            ),
+            (
+                "enabled NetworkManager\nfiles wicked",
+                Some(Family::NetworkManager),
+            ),
+            // Debian: servers, desktops, and those that were moved to networkd.
+            ("enabled networking\nfiles ifupdown", Some(Family::Ifupdown)),
+            (
+                "enabled networking\nenabled NetworkManager\nfiles NetworkManager",
+                Some(Family::NetworkManager),
+            ),
+            (
+                "enabled networking\nenabled systemd-networkd\nfiles systemd-networkd",
+                Some(Family::Networkd),
+            ),
+            ("enabled systemd-networkd", Some(Family::Networkd)),
+            // Files without anybody who reads them.
+            (
+                "files netplan\nfiles ifupdown\nhas network-scripts\nfiles network-scripts",
+                None,
+            ),
+            ("", None),
+        ];
+        for (text, expected) in cases {
+            let found = Evidence::parse(Os::default(), text).family();
+            assert_eq!(
+                found.as_ref().ok().map(|(family, _)| *family),
+                expected,
+                "{text}: {found:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn cards_are_found_by_their_mac() {
+        let text = "card 02:00:00:00:AB:01 ens3\ncard 02:00:00:00:ab:02 ens4\ncard 00:00:00:00:00:00 lo\n\
+                    card 02:00:00:00:ab:03 $(reboot)\n";
+        let evidence = Evidence::parse(Os::default(), text);
+        let (_, interfaces) = super::super::situations::all().remove(0);
+        let placed = evidence.place(&interfaces).unwrap();
+        let names: Vec<_> = placed.iter().map(|interface| interface.name.as_str()).collect();
+        assert_eq!(
+            names,
+            ["ens3", "ens4"],
+            "what carries nothing and isn't there needs nothing"
+        );
+        let mut asked = interfaces.clone();
+        asked[2].untagged = asked[0].untagged;
+        let missing = evidence.place(&asked).unwrap_err();
+        assert!(missing.to_string().contains("02:00:00:00:ab:03"), "{missing}");
+        asked[1].name = asked[0].name.clone();
+        let same = Evidence::default().place(&asked).unwrap_err();
+        assert!(matches!(same, NetworkError::SameName { .. }), "{same}");
     }
 }

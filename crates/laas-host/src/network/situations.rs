@@ -100,3 +100,11 @@ pub fn hook_keeps_the_default(hook: &str, interfaces: &[Interface]) {
         }
     }
 }
+
+/// What the dialect's judge says to files below `root`.
+pub fn judge(dialect: &Dialect, root: &tempfile::TempDir, files: &[File]) -> std::process::Output {
+    let paths = files.iter().map(|file| root.path().join(&file.path[1..]));
+    let script = dialect.judge.as_ref().unwrap().script;
+    let mut shell = std::process::Command::new("sh");
+    shell.args(["-c", script, "sh"]).args(paths).output().unwrap()
+}

@@ -4,7 +4,7 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 
-use laas_lab::dashboard::TaskType;
+use laas_lab::dashboard::{BookedHost, BookingSpec, Role, TaskType, UserSpec, Vlan};
 use laas_lab::fog::Version;
 use laas_lab::lab::LabOptions;
 use serde_json::{Value, json};
@@ -141,6 +141,59 @@ async fn each_step_changes_nothing_when_it_is_run_again_and_what_is_not_done_is_
         all, wanted,
         "every action but `report_failure` has its part in a booking"
     );
+}
+
+/// An untagged and a tagged network on one card and a tagged public one on another: systems of four families come up
+/// where they were booked to be, each by files of its own kind.
+#[tokio::test(flavor = "multi_thread")]
+async fn systems_of_every_image_come_up_on_their_networks() {
+    let images = [17, 25, 21, 24];
+    let house = House::of_hosts(4, &pack(), json!({})).await;
+    let [alice, _] = &house.tenants;
+    house.lab.dashboard().add_user(UserSpec {
+        id: alice.id,
+        username: alice.name.to_owned(),
+        email: "alice@example.org".to_owned(),
+        ssh_key: Some(alice.public_key().unwrap()),
+    });
+    let host = |(number, image): (usize, i64)| {
+        let card = |card: u8| format!("02:00:00:00:0{number}:0{card}");
+        let networks = [
+            (card(1), vec![Vlan::untagged(104), Vlan::tagged(103)]),
+            (card(2), vec![Vlan::tagged(11), Vlan::tagged(103)]),
+        ];
+        BookedHost {
+            labid: format!("pod{number}"),
+            image,
+            hostname: format!("node{number}"),
+            role: Role::default(),
+            networks: networks.into(),
+        }
+    };
+    let booking = BookingSpec {
+        owner: alice.id,
+        collaborators: Vec::new(),
+        hosts: (1..).zip(images).map(host).collect(),
+        opnfv: None,
+        snapshot: None,
+    };
+    let job = house.lab.dashboard().book(booking).unwrap();
+    let job = house.settled(job).await;
+    house.assert_done(&job).await;
+    for machine in house.lab.machines() {
+        let addresses = machine.addresses();
+        let open: Vec<_> = addresses.iter().filter(|of| of.reachable).collect();
+        let mut vlans: Vec<_> = open.iter().map(|of| (of.vlan, of.tagged)).collect();
+        vlans.sort_unstable();
+        // The VLAN that both cards have leads to one address, by either.
+        vlans.dedup();
+        let host = &machine.host().name;
+        assert_eq!(
+            vlans,
+            [(11, true), (103, true), (104, false)],
+            "{host}: {addresses:?}"
+        );
+    }
 }
 
 /// The pack, each of its actions wrapped in [`TWICE`].
