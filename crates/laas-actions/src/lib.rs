@@ -7,6 +7,7 @@ mod hosts;
 mod messages;
 pub mod posting;
 mod switches;
+mod vpn_accounts;
 
 pub mod bmc_user;
 pub mod boot_booked_hosts;
@@ -24,6 +25,7 @@ pub mod set_hostname;
 pub mod switch_vlan;
 pub mod task_status;
 pub mod update_host;
+pub mod vpn_audit;
 pub mod vpn_user;
 pub mod wait_for_host;
 pub mod wipe_host;
@@ -50,6 +52,7 @@ pub fn commands() -> Vec<clap::Command> {
         command::<switch_vlan::Args>(),
         command::<task_status::Args>(),
         command::<update_host::Args>(),
+        command::<vpn_audit::Args>(),
         command::<vpn_user::Args>(),
         command::<wait_for_host::Args>(),
         command::<wipe_host::Args>(),

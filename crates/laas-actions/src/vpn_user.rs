@@ -1,26 +1,24 @@
-//! Makes the VPN account of a booking's user. The password goes to the dashboard's page from here, and nowhere else.
+//! Makes the VPN account of a booking's user, and takes it away. The password goes to the dashboard's page from here,
+//! and nowhere else.
 
 use crate::messages;
 use crate::posting::{self, Posted};
+use crate::vpn_accounts::{Account, Accounts, DATASTORE, KEY, PEER};
 use laas_core::action::{Action, Context};
 use laas_core::failure::Context as _;
 use laas_core::names::{AccountName, TaskId};
-use laas_core::wait::Deadline;
-use laas_core::{Failure, Secret, lock};
+use laas_core::secret::RandomError;
+use laas_core::{Failure, Secret};
 use laas_dashboard::TaskRef;
-use laas_vpn::{Added, Directory, Session, candidates};
-use serde::{Deserialize, Serialize};
+use laas_vpn::{Added, Mark, Session, Whose, candidate};
+use serde::Serialize;
 use serde_json::json;
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
-const PEER: &str = "ldap";
-const DATASTORE: &str = "datastore";
-/// The accounts' keys in the datastore are this and the user name.
-const KEY: &str = "vpn_";
 /// A guess takes 5.8 bits times this.
 const PASSWORD_LENGTH: usize = 16;
 /// Even a directory full of people has a name left before that; otherwise it says "exists" to everything.
-const MOST_NAMES: usize = 200;
+const MOST_NAMES: u32 = 200;
 
 #[derive(clap::Args)]
 #[command(rename_all = "snake_case")]
@@ -29,60 +27,58 @@ pub struct Args {
     #[arg(long, value_name = "ID")]
     job_id: u64,
     /// The access task, e.g. aebe085c-2b8c-4dfc-a4fc-bb2fa5bb41da.
-    #[arg(long, value_name = "ID")]
-    task: TaskId,
+    #[arg(long, value_name = "ID", required_unless_present = "revoke")]
+    task: Option<TaskId>,
     /// The digest of the task's delta as `plan_job` read it, e.g. 0a1b2c3d4e5f6071.
-    #[arg(long, value_name = "DIGEST")]
-    digest: String,
+    #[arg(long, value_name = "DIGEST", required_unless_present = "revoke")]
+    digest: Option<String>,
     /// The piece of work, e.g. aebe085c-2b8c-4dfc-a4fc-bb2fa5bb41da:0a1b2c3d4e5f6071:0.
-    #[arg(long, value_name = "REQUEST")]
-    request: String,
+    #[arg(long, value_name = "REQUEST", required_unless_present = "revoke")]
+    request: Option<String>,
     /// The user's id on the dashboard, e.g. 3.
     #[arg(long, value_name = "ID")]
     user: u64,
-    /// Show the user name that would be used and do nothing.
+    /// Take the account away and prove that it lets nobody in; the user is not told.
+    #[arg(long)]
+    revoke: bool,
+    /// With `revoke`: the user name that the task's `lab_token` holds, e.g. ada-berg.
+    #[arg(long = "lab_token", value_name = "NAME")]
+    lab_token: Option<String>,
+    /// Show what would be done and do nothing.
     #[arg(long)]
     dry_run: bool,
 }
 
 #[derive(Serialize)]
 pub struct Output {
-    /// Whether the account was made or mended, or the user was told.
+    /// Whether the account was made, mended or taken away, or the user was told.
     changed: bool,
     uid: Option<AccountName>,
     /// The dashboard has given the task out anew, or its booking was deleted: nobody was told.
     superseded: bool,
 }
 
-/// The value of the key `vpn_<uid>`: whose the account is, and its password, known before the directory knows it.
-#[derive(Deserialize)]
-struct Account {
-    job: u64,
-    user: u64,
-    password: Secret,
-}
-
-/// A directory and the accounts that the lab has there.
-struct Accounts<'a> {
-    context: &'a Context,
-    directory: Directory,
-    args: &'a Args,
-    /// What the datastore has, by user name; `None` for what can't be read, which is not ours to touch.
-    stored: BTreeMap<String, Option<Account>>,
-}
-
 impl Action for Args {
     const NAME: &'static str = "vpn_user";
-    const ABOUT: &'static str = "Make the VPN account of a booking's user and tell the user";
+    const ABOUT: &'static str = "Make the VPN account of a booking's user and tell the user, or take it away";
     type Output = Output;
 
     fn run(self, context: &Context) -> Result<Output, Failure> {
-        let config = context.config()?;
+        let mark = Mark {
+            job: self.job_id,
+            user: self.user,
+        };
+        if self.revoke {
+            return revoke(context, mark, self.lab_token.as_deref(), self.dry_run);
+        }
+        let (Some(task), Some(digest), Some(request)) = (self.task, self.digest, self.request) else {
+            return Err(Failure::input("`--task`, `--digest` and `--request` are missing"));
+        };
         let task = TaskRef {
             job: self.job_id,
-            task: self.task.clone(),
-            digest: self.digest.clone(),
-            request: self.request.clone(),
+            task,
+            digest,
+            request,
         };
         let now = posting::connect(context)?.task(task.job, &task.task);
         // Trouble with the task is left to the post, which knows how to deal with it.
@@ -93,19 +89,21 @@ impl Action for Args {
                 superseded: true,
             });
         }
-        // Two bookings must not take the same name at the same time.
-        let held = lock::acquire("vpn_users", &Deadline::after(4 * config.timing.call()))?;
-        let accounts = Accounts::load(context, &self)?;
+        let accounts = Accounts::load(context)?;
         if self.dry_run {
-            let (uid, known) = accounts.next_name()?;
+            let uid = accounts.known(mark).into_iter().next();
             return Ok(Output {
-                changed: !known,
-                uid: Some(uid),
+                changed: uid.is_none(),
+                uid,
                 superseded: false,
             });
         }
-        let (uid, password, made) = accounts.provide()?;
-        drop(held);
+        let provider = Provider {
+            accounts,
+            mark,
+            task: &task.task,
+        };
+        let (uid, password, made) = provider.provide()?;
         let message = messages::render("vpn", &json!({"uid": uid, "password": password.expose()}))?;
         let posted = posting::finish(context, &task, 200, &message, Some(uid.as_str()))?;
         let superseded = matches!(posted, Posted::Superseded | Posted::Gone);
@@ -123,108 +121,116 @@ impl Action for Args {
     }
 }
 
-impl<'a> Accounts<'a> {
-    fn load(context: &'a Context, args: &'a Args) -> Result<Self, Failure> {
-        let config = context.config()?;
-        let directory = Directory::new(config.vpn()?, config.timing.call()).at_peer(PEER)?;
-        let entries = context.datastore()?.list(KEY).at_peer(DATASTORE)?;
-        let stored = entries.into_iter().filter_map(|entry| {
-            let uid = entry.name.strip_prefix(KEY)?.to_owned();
-            Some((uid, serde_json::from_str(entry.value.expose()).ok()))
-        });
-        Ok(Self {
-            context,
-            directory,
-            args,
-            stored: stored.collect(),
-        })
+/// Takes away every account of the user: those that the datastore knows, those that the directory has marked, and the
+/// one that the dashboard's token names.
+fn revoke(context: &Context, mark: Mark, lab_token: Option<&str>, dry_run: bool) -> Result<Output, Failure> {
+    let mut accounts = Accounts::load(context)?;
+    let directory = accounts.directory.clone();
+    let mut session = directory.connect().at_peer(PEER)?;
+    let mut names: BTreeSet<AccountName> = accounts.known(mark).into_iter().collect();
+    let marked = session.marked(Some(mark)).at_peer(PEER)?;
+    names.extend(marked.into_iter().map(|(uid, _)| uid));
+    // The dashboard's own word for "none" is `null`; what is no user name can't be an account of ours.
+    let token = lab_token
+        .filter(|token| *token != "null")
+        .and_then(|token| token.parse().ok());
+    names.extend(token);
+    let uid = names.first().cloned();
+    let mut changed = false;
+    for name in &names {
+        changed |= if dry_run {
+            session.look(name).at_peer(PEER)? == Some(Whose::Ours(mark))
+                || accounts.known(mark).contains(name)
+        } else {
+            accounts.remove(&mut session, name, mark)?
+        };
     }
+    Ok(Output {
+        changed,
+        uid,
+        superseded: false,
+    })
+}
 
+/// Makes one user's account.
+struct Provider<'a> {
+    accounts: Accounts<'a>,
+    mark: Mark,
+    task: &'a TaskId,
+}
+
+impl Provider<'_> {
     /// The user name, the password, and whether anything had to be done for them.
     fn provide(mut self) -> Result<(AccountName, Secret, bool), Failure> {
-        if let (uid, true) = self.next_name()?
-            && let Some(password) = self.password(&uid)
-            && self.directory.lets_in(&uid, &password).at_peer(PEER)?
+        let directory = self.accounts.directory.clone();
+        let known = self.accounts.known(self.mark).into_iter().next();
+        if let Some(uid) = &known
+            && let Some(password) = self.accounts.password(uid)
+            && directory.lets_in(uid, &password).at_peer(PEER)?
         {
-            return Ok((uid, password, false));
+            return Ok((uid.clone(), password, false));
         }
-        let directory = self.directory.clone();
         let mut session = directory.connect().at_peer(PEER)?;
-        for _ in 0..MOST_NAMES {
-            let (uid, _) = self.next_name()?;
-            let password = match self.password(&uid) {
-                Some(password) => password,
+        // An entry whose key was lost is gone on with.
+        let mut next = match known {
+            Some(uid) => Some(uid),
+            None => session
+                .marked(Some(self.mark))
+                .at_peer(PEER)?
+                .into_iter()
+                .next()
+                .map(|(uid, _)| uid),
+        };
+        let mut attempt = 0;
+        while attempt < MOST_NAMES {
+            let uid = match next.take() {
+                Some(uid) => uid,
+                None => candidate(attempt).map_err(no_random)?,
+            };
+            attempt += 1;
+            let password = match self.accounts.stored.get(uid.as_str()) {
                 None => self.reserve(&uid)?,
+                Some(Some(account)) if account.mark() == self.mark => account.password.clone(),
+                // Another user's, or unreadable.
+                Some(_) => continue,
             };
             if self.make(&mut session, &uid, &password)? {
                 tracing::info!(uid = uid.as_str(), "the directory lets the user in");
                 return Ok((uid, password, true));
             }
             // Somebody else is called so.
-            let key = format!("{KEY}{uid}");
-            self.context.datastore()?.delete(&key).at_peer(DATASTORE)?;
-            self.stored.insert(uid.to_string(), None);
+            self.accounts.forget(&uid)?;
         }
         let error = format!("the directory has an entry for each of {MOST_NAMES} user names");
         Err(Failure::refused(error).peer(PEER))
     }
 
-    /// The user name to go on with, and whether it is known already to be this user's: an earlier run may have been
-    /// killed after any step.
-    fn next_name(&self) -> Result<(AccountName, bool), Failure> {
-        let ours = |account: &Account| account.job == self.args.job_id && account.user == self.args.user;
-        let kept = self
-            .stored
-            .iter()
-            .find(|(_, account)| account.as_ref().is_some_and(ours));
-        if let Some(uid) = kept.and_then(|(uid, _)| uid.parse().ok()) {
-            return Ok((uid, true));
-        }
-        candidates(self.args.job_id, self.args.user)
-            .find(|uid| !self.stored.contains_key(uid.as_str()))
-            .map(|uid| (uid, false))
-            .ok_or_else(|| Failure::refused("there is no user name left").peer(PEER))
-    }
-
-    fn password(&self, uid: &AccountName) -> Option<Secret> {
-        let account = self.stored.get(uid.as_str())?.as_ref()?;
-        Some(account.password.clone())
-    }
-
     /// Remembers a new password under this name before the directory hears of either.
     fn reserve(&mut self, uid: &AccountName) -> Result<Secret, Failure> {
-        let password = Secret::random(PASSWORD_LENGTH)
-            .map_err(|e| Failure::input(format!("the operating system gives no random numbers: {e}")))?;
-        let Args {
-            job_id: job,
-            user,
-            task,
-            ..
-        } = self.args;
-        let value = json!({"job": job, "user": user, "task": task, "password": password.expose()});
-        let key = format!("{KEY}{uid}");
-        let datastore = self.context.datastore()?;
+        let password = Secret::random(PASSWORD_LENGTH).map_err(no_random)?;
+        let Mark { job, user } = self.mark;
+        let value = json!({"job": job, "user": user, "task": self.task, "password": password.expose()});
+        let datastore = self.accounts.context.datastore()?;
         datastore
-            .put_secret(&key, &Secret::new(value.to_string()))
+            .put_secret(&format!("{KEY}{uid}"), &Secret::new(value.to_string()))
             .at_peer(DATASTORE)?;
         let account = Account {
-            job: *job,
-            user: *user,
+            job,
+            user,
             password: password.clone(),
         };
-        self.stored.insert(uid.to_string(), Some(account));
+        self.accounts.stored.insert(uid.to_string(), Some(account));
         Ok(password)
     }
 
     /// Whether the directory now lets the user in; false if the name is somebody else's.
     fn make(&self, session: &mut Session, uid: &AccountName, password: &Secret) -> Result<bool, Failure> {
-        let description = format!("laas job {} user {}", self.args.job_id, self.args.user);
-        let added = session.add(uid, &description).at_peer(PEER)?;
-        if added == Added::Exists && !session.is_described(uid, &description).at_peer(PEER)? {
+        let added = session.add(uid, &self.mark.to_string()).at_peer(PEER)?;
+        if added == Added::Exists && session.look(uid).at_peer(PEER)? != Some(Whose::Ours(self.mark)) {
             return Ok(false);
         }
         session.set_password(uid, password).at_peer(PEER)?;
-        if !self.directory.lets_in(uid, password).at_peer(PEER)? {
+        if !self.accounts.directory.lets_in(uid, password).at_peer(PEER)? {
             let error =
                 format!("the directory took a password for `{uid}` and does not let the user in with it");
             let hint = "look at the directory's password policy and access rules";
@@ -232,4 +238,8 @@ impl<'a> Accounts<'a> {
         }
         Ok(true)
     }
+}
+
+fn no_random(error: RandomError) -> Failure {
+    Failure::input(format!("the operating system gives no random numbers: {error}"))
 }

@@ -10,6 +10,18 @@ pub struct Secret(String);
 /// Letters and digits that nobody confuses when reading them aloud.
 const ALPHABET: &[u8] = b"abcdefghijkmnopqrstuvwxyzABCDEFGHJKLMNPQRSTUVWXYZ23456789";
 
+pub use getrandom::Error as RandomError;
+
+/// Bytes from the operating system's random source.
+///
+/// # Errors
+/// The source failed.
+pub fn random_bytes<const N: usize>() -> Result<[u8; N], RandomError> {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes)?;
+    Ok(bytes)
+}
+
 impl Secret {
     pub fn new(text: impl Into<String>) -> Self {
         Self(text.into())
@@ -21,12 +33,11 @@ impl Secret {
     ///
     /// # Errors
     /// The operating system's random source failed.
-    pub fn random(length: usize) -> Result<Self, getrandom::Error> {
+    pub fn random(length: usize) -> Result<Self, RandomError> {
         loop {
             let mut text = String::with_capacity(length);
             while text.len() < length {
-                let mut bytes = [0u8; 64];
-                getrandom::fill(&mut bytes)?;
+                let bytes = random_bytes::<64>()?;
                 // Bytes past the last whole multiple of the alphabet would favour its first letters.
                 let limit = 256 - 256 % ALPHABET.len();
                 let letters = bytes.iter().filter(|b| usize::from(**b) < limit);

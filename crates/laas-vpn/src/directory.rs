@@ -2,13 +2,14 @@
 
 use crate::VpnError;
 use crate::error::Doing;
+use crate::mark::{self, Mark};
 use crate::names::real_name;
 use crate::server::Server;
 use laas_core::Secret;
 use laas_core::config;
 use laas_core::names::AccountName;
 use ldap3::exop::PasswordModify;
-use ldap3::{LdapConn, LdapResult, Scope, SearchEntry, dn_escape};
+use ldap3::{LdapConn, LdapResult, ResultEntry, Scope, SearchEntry, dn_escape, ldap_escape};
 use std::collections::HashSet;
 use std::time::Duration;
 
@@ -42,6 +43,14 @@ pub enum Added {
     New,
     /// There is an entry of this name already; it was not touched.
     Exists,
+}
+
+/// Whose an entry is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Whose {
+    Ours(Mark),
+    /// It bears no mark of the pack.
+    Foreign,
 }
 
 impl Directory {
@@ -85,7 +94,7 @@ impl Directory {
         // Only politeness; the answer is there.
         let _ = connection.unbind();
         match result.rc {
-            INVALID_CREDENTIALS => Ok(false),
+            INVALID_CREDENTIALS | NO_SUCH_OBJECT => Ok(false),
             _ => refused(Doing::BindAsUser, &dn, result).map(|()| true),
         }
     }
@@ -135,24 +144,92 @@ impl Session<'_> {
         }
     }
 
-    /// Whether the user's entry has exactly this description; false if there is no such entry.
+    /// Whose the user's entry is; `None` if there is none.
     ///
     /// # Errors
     /// The server can't be asked, or refuses.
-    pub fn is_described(&mut self, uid: &AccountName, description: &str) -> Result<bool, VpnError> {
+    pub fn look(&mut self, uid: &AccountName) -> Result<Option<Whose>, VpnError> {
         let dn = self.directory.dn(uid);
+        let found = self.search(&dn, Scope::Base, "(objectClass=*)")?;
+        Ok(found.map(|entries| {
+            let mark = entries.iter().find_map(|entry| marks(entry).next());
+            mark.map_or(Whose::Foreign, Whose::Ours)
+        }))
+    }
+
+    /// All entries that are marked as the pack's, or as one user's.
+    ///
+    /// # Errors
+    /// The server can't be asked or refuses, also if there are more entries than it wants to show.
+    pub fn marked(&mut self, of: Option<Mark>) -> Result<Vec<(AccountName, Mark)>, VpnError> {
+        let people = self.directory.people.clone();
+        let filter = match of {
+            Some(mark) => format!("(description={})", ldap_escape(mark.to_string())),
+            None => format!("(description={}*)", ldap_escape(mark::BEGIN)),
+        };
+        let entries = self
+            .search(&people, Scope::OneLevel, &filter)?
+            .unwrap_or_default();
+        let mut found = Vec::new();
+        for entry in &entries {
+            let Some(mark) = marks(entry).find(|mark| of.is_none_or(|of| of == *mark)) else {
+                continue;
+            };
+            let names = entry.attrs.get("uid").into_iter().flatten();
+            // Only an entry that is named by its `uid` is where the pack would look for it.
+            let own = names
+                .filter_map(|name| name.parse::<AccountName>().ok())
+                .find(|uid| self.directory.dn(uid).eq_ignore_ascii_case(&entry.dn));
+            match own {
+                Some(uid) => found.push((uid, mark)),
+                None => tracing::warn!(
+                    dn = entry.dn,
+                    "marked as the pack's, and not named as its entries are"
+                ),
+            }
+        }
+        found.sort();
+        Ok(found)
+    }
+
+    /// Deletes the user's entry, which must be marked as this user's; whether there was one.
+    ///
+    /// # Errors
+    /// The server can't be asked or refuses, or the entry is somebody else's.
+    pub fn delete(&mut self, uid: &AccountName, mark: Mark) -> Result<bool, VpnError> {
+        let dn = self.directory.dn(uid);
+        match self.look(uid)? {
+            None => return Ok(false),
+            Some(Whose::Ours(found)) if found == mark => {}
+            Some(_) => return Err(VpnError::Foreign { dn }),
+        }
+        self.connection.with_timeout(self.directory.timeout);
+        let result = self.directory.server.answered(self.connection.delete(&dn))?;
+        match result.rc {
+            NO_SUCH_OBJECT => Ok(false),
+            _ => refused(Doing::Delete, &dn, result).map(|()| true),
+        }
+    }
+
+    /// `None` if there is nothing at `base`.
+    fn search(
+        &mut self,
+        base: &str,
+        scope: Scope,
+        filter: &str,
+    ) -> Result<Option<Vec<SearchEntry>>, VpnError> {
         self.connection.with_timeout(self.directory.timeout);
         let found = self
             .connection
-            .search(&dn, Scope::Base, "(objectClass=*)", vec!["description"]);
+            .search(base, scope, filter, vec!["uid", "description"]);
         let found = self.directory.server.answered(found)?;
         if found.1.rc == NO_SUCH_OBJECT {
-            return Ok(false);
+            return Ok(None);
         }
-        refused(Doing::Search, &dn, found.1)?;
-        let entries = found.0.into_iter().map(SearchEntry::construct);
-        let mut values = entries.flat_map(|e| e.attrs.into_values().flatten());
-        Ok(values.any(|v| v == description))
+        refused(Doing::Search, base, found.1)?;
+        let is_entry = |entry: &ResultEntry| !entry.is_ref() && !entry.is_intermediate();
+        let entries = found.0.into_iter().filter(is_entry);
+        Ok(Some(entries.map(SearchEntry::construct).collect()))
     }
 
     /// Sets the password by the extended operation of RFC 3062, so that the server stores it as it sees fit.
@@ -173,6 +250,13 @@ impl Session<'_> {
         let result = self.directory.server.answered(self.connection.extended(change))?;
         refused(Doing::SetPassword, &dn, result.1)
     }
+}
+
+/// What an entry says of whose it is.
+fn marks(entry: &SearchEntry) -> impl Iterator<Item = Mark> {
+    let of = |(name, _): &(&String, &Vec<String>)| name.eq_ignore_ascii_case("description");
+    let values = entry.attrs.iter().filter(of).flat_map(|(_, values)| values);
+    values.filter_map(|value| value.parse().ok())
 }
 
 fn refused(doing: Doing, dn: &str, result: LdapResult) -> Result<(), VpnError> {

@@ -34,6 +34,8 @@ pub enum VpnError {
     },
     #[error("the password for `{dn}` is empty")]
     EmptyPassword { dn: String },
+    #[error("`{dn}` is not marked as this user's, so it is left alone")]
+    Foreign { dn: String },
     #[error("the directory refuses to {doing} `{dn}`: {}", explain(*code, said))]
     Refused {
         doing: Doing,
@@ -51,6 +53,7 @@ pub enum Doing {
     Add,
     Search,
     SetPassword,
+    Delete,
 }
 
 impl fmt::Display for Doing {
@@ -60,6 +63,7 @@ impl fmt::Display for Doing {
             Self::Add => "add",
             Self::Search => "show",
             Self::SetPassword => "set the password of",
+            Self::Delete => "delete",
         })
     }
 }
@@ -68,6 +72,7 @@ impl fmt::Display for Doing {
 fn explain(code: u32, said: &str) -> String {
     let meaning = match code {
         2 => "protocol error",
+        4 => "it does not show so many entries",
         8 | 13 => "it wants TLS",
         17 => "no such attribute type",
         19 => "against a rule of the directory",
@@ -98,9 +103,11 @@ impl Classify for VpnError {
             Self::Connect { .. } | Self::Timeout { .. } | Self::Lost { .. } => Kind::Unreachable,
             // Busy and unavailable pass.
             Self::StartTls { code: 51 | 52, .. } | Self::Refused { code: 51 | 52, .. } => Kind::Unreachable,
-            Self::NotLdap { .. } | Self::StartTls { .. } | Self::Tls { .. } | Self::Refused { .. } => {
-                Kind::Refused
-            }
+            Self::Foreign { .. }
+            | Self::NotLdap { .. }
+            | Self::StartTls { .. }
+            | Self::Tls { .. }
+            | Self::Refused { .. } => Kind::Refused,
         }
     }
 
@@ -113,6 +120,9 @@ impl Classify for VpnError {
             Self::Tls { .. } => {
                 "name the authority that signed the server's certificate in `vpn.tls.ca`, and the server in \
                  `vpn.server` as in the certificate"
+            }
+            Self::Foreign { .. } => {
+                "look at the entry's `description`; if it is to go, an operator has to delete it"
             }
             Self::EmptyPassword { .. } => "set `vpn.authentication.pass`",
             Self::Refused {

@@ -4,10 +4,12 @@
 
 mod directory;
 mod error;
+mod mark;
 mod names;
 mod server;
 mod starttls;
 
-pub use directory::{Added, Directory, Session};
+pub use directory::{Added, Directory, Session, Whose};
 pub use error::VpnError;
-pub use names::candidates;
+pub use mark::Mark;
+pub use names::candidate;

@@ -1,6 +1,7 @@
 //! Names for users that can be told over the phone.
 
 use laas_core::names::AccountName;
+use laas_core::secret::{RandomError, random_bytes};
 
 const GIVEN: [&str; 32] = [
     "ada", "alba", "anton", "bela", "bruno", "clara", "dora", "egon", "elena", "emil", "felix", "flora",
@@ -13,21 +14,26 @@ const FAMILY: [&str; 32] = [
     "roth", "sander", "sommer", "stein", "tanner", "urban", "vogel", "wagner", "winter", "zander",
 ];
 
-/// User names to try in turn for the user of a job: always the same ones, so that a run that has lost everything
-/// still meets the entry that an earlier one made.
-pub fn candidates(job: u64, user: u64) -> impl Iterator<Item = AccountName> {
-    // Fibonacci hashing: the top bits of the product differ for numbers that differ little.
-    let mixed = (job << 24 ^ user).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 54;
-    let given = GIVEN[(mixed >> 5) as usize % GIVEN.len()];
-    let family = FAMILY[mixed as usize % FAMILY.len()];
-    (1..).filter_map(move |number: u64| {
-        let suffix = if number == 1 {
-            String::new()
-        } else {
-            number.to_string()
-        };
-        format!("{given}-{family}{suffix}").parse().ok()
-    })
+/// After so many names that were all taken a number is put behind them.
+const BARE: u32 = 8;
+
+/// A name from the operating system's random source, so that nobody can tell it from the booking. `attempt` counts the
+/// names that were taken already.
+///
+/// # Errors
+/// The operating system's random source failed.
+pub fn candidate(attempt: u32) -> Result<AccountName, RandomError> {
+    // Both lists have 32 names: every byte is as good as any other.
+    let [given, family, number] = random_bytes::<3>()?;
+    let given = GIVEN[usize::from(given) % GIVEN.len()];
+    let family = FAMILY[usize::from(family) % FAMILY.len()];
+    let number = if attempt < BARE {
+        String::new()
+    } else {
+        (2 + u32::from(number)).to_string()
+    };
+    let name = format!("{given}-{family}{number}");
+    Ok(name.parse().expect("both lists hold lower-case letters only"))
 }
 
 /// The whole and the family name of somebody called so: `ada-berg2` is `Ada Berg`, `Berg`. Neither is empty.
@@ -55,26 +61,27 @@ mod tests {
     use std::collections::HashSet;
 
     #[test]
-    fn names_are_stable_differ_and_can_be_said() {
-        let of = |job, user| {
-            candidates(job, user)
-                .take(3)
-                .map(|n| n.to_string())
-                .collect::<Vec<_>>()
-        };
-        assert_eq!(of(1, 3), of(1, 3));
-        let [first, second, third] = &of(1, 3)[..] else {
-            panic!()
-        };
-        assert_eq!([second, third], [&format!("{first}2"), &format!("{first}3")]);
-        let jobs: HashSet<_> = (1..=100).map(|job| of(job, 3)[0].clone()).collect();
-        let users: HashSet<_> = (1..=20).map(|user| of(1, user)[0].clone()).collect();
+    fn names_differ_and_can_be_said() {
+        for (attempt, letters_only) in [(0, true), (BARE, false)] {
+            let names: HashSet<_> = (0..200)
+                .map(|_| candidate(attempt).unwrap().to_string())
+                .collect();
+            assert!(names.len() > 100, "{names:?}");
+            for name in names {
+                let digits = name.chars().filter(char::is_ascii_digit).count();
+                assert_eq!(
+                    (digits == 0, name.matches('-').count()),
+                    (letters_only, 1),
+                    "{name}"
+                );
+            }
+        }
+        let all = GIVEN.iter().chain(&FAMILY);
         assert!(
-            jobs.len() > 80 && users.len() > 15,
-            "{} {}",
-            jobs.len(),
-            users.len()
+            all.clone()
+                .all(|name| name.chars().all(|c| c.is_ascii_lowercase()))
         );
+        assert_eq!(all.collect::<HashSet<_>>().len(), 64);
     }
 
     #[test]

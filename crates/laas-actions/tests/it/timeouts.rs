@@ -33,6 +33,8 @@ const LONGEST: &[(&str, u64)] = &[
     ("switch_vlan", 40 * MOST_CALL),
     ("task_status", 10 * MOST_CALL),
     ("update_host", MOST_UPDATE + 10 * MOST_CALL),
+    // The lock, two looks at everything, and a few accounts to remove.
+    ("vpn_audit", 20 * MOST_CALL),
     ("vpn_user", 20 * MOST_CALL),
     ("wait_for_host", MOST_BOOT + 10 * MOST_CALL),
     ("wipe_host", MOST_WIPE + 10 * MOST_CALL),

@@ -4,7 +4,7 @@ use laas_lab::dashboard::{BookedHost, BookingSpec, Dashboard, HostSpec, Post, Ta
 use laas_lab::faults::{Fault, Faults, Kind, Peer};
 use laas_lab::http::Server;
 use laas_lab::slapd::{ADMIN, Slapd};
-use laas_vpn::{Directory, candidates};
+use laas_vpn::Directory;
 use serde_json::{Value, json};
 use std::net::Ipv4Addr;
 use std::time::Duration;
@@ -204,8 +204,32 @@ impl Lab {
             .unwrap();
     }
 
-    fn first_name(&self) -> String {
-        candidates(u64::from(self.job), USER).next().unwrap().to_string()
+    fn mark(&self) -> String {
+        format!("laas job {} user {USER}", self.job)
+    }
+
+    fn revoke(&self, args: &[&str]) -> Ended {
+        let own = [
+            format!("--job_id={}", self.job),
+            format!("--user={USER}"),
+            "--revoke".to_owned(),
+        ];
+        let args: Vec<_> = own
+            .iter()
+            .map(String::as_str)
+            .chain(args.iter().copied())
+            .collect();
+        self.pack.run(env!("CARGO_BIN_EXE_vpn_user"), &args)
+    }
+
+    fn audit(&self, args: &[&str]) -> Ended {
+        self.pack.run(env!("CARGO_BIN_EXE_vpn_audit"), args)
+    }
+
+    fn assert_revoked(&self, uid: &str, password: &str) {
+        assert!(!self.people().iter().any(|name| name == uid));
+        assert!(!self.accounts().iter().any(|name| name == uid));
+        assert!(!self.lets_in(uid, password));
     }
 }
 
@@ -273,34 +297,166 @@ fn killed_between_key_and_directory_the_reserved_password_is_used() {
 #[test]
 fn a_name_of_somebody_else_is_left_alone() {
     let lab = Lab::new();
-    let name = lab.first_name();
-    lab.add_person(&name, "the head of the lab");
-    // A key that is not ours, and one that nobody can read.
-    lab.pack.set_key(
-        &format!("vpn_{name}2"),
-        &json!({"job": 99, "user": USER, "task": "x", "password": "pw"}),
-    );
-    lab.pack.set_key(&format!("vpn_{name}3"), &json!("unreadable"));
-    let done = lab.run(&[]).done();
-    assert_eq!(done["uid"], json!(format!("{name}4")));
+    lab.add_person("ada-berg", "the head of the lab");
+    // A run that was killed had reserved that name; two keys are not ours, or nobody can read them.
+    let task = lab.task().id;
+    let account = json!({"job": lab.job, "user": USER, "task": task, "password": "Reserved4Alice"});
+    lab.pack.set_key("vpn_ada-berg", &account);
+    let other = json!({"job": 99, "user": USER, "task": "x", "password": "pw"});
+    lab.pack.set_key("vpn_bruno-falk", &other);
+    lab.pack.set_key("vpn_clara-dahl", &json!("unreadable"));
+    let uid = lab.run(&[]).done()["uid"].as_str().unwrap().to_owned();
     let mut accounts = lab.accounts();
     accounts.sort();
-    assert_eq!(
-        accounts,
-        [format!("{name}2"), format!("{name}3"), format!("{name}4")]
-    );
-    assert_eq!(lab.pack.key(&format!("vpn_{name}2"))["password"], "pw");
-    assert!(!lab.lets_in(&name, "pw"));
+    let mut expected = vec!["bruno-falk", "clara-dahl", uid.as_str()];
+    expected.sort_unstable();
+    assert_eq!(accounts, expected);
+    assert_eq!(lab.pack.key("vpn_bruno-falk"), other);
+    assert!(!lab.lets_in("ada-berg", "Reserved4Alice"));
+    assert_eq!(lab.people().len(), 2);
 }
 
 #[test]
 fn an_own_entry_whose_key_was_lost_gets_a_new_password() {
     let lab = Lab::new();
-    let name = lab.first_name();
-    lab.add_person(&name, &format!("laas job {} user {USER}", lab.job));
-    assert_eq!(lab.run(&[]).done()["uid"], json!(name));
-    assert_eq!(lab.assert_provided().0, name);
-    assert_eq!(lab.people(), [name]);
+    lab.add_person("ada-berg", &lab.mark());
+    assert_eq!(lab.run(&[]).done()["uid"], "ada-berg");
+    assert_eq!(lab.assert_provided().0, "ada-berg");
+    assert_eq!(lab.people(), ["ada-berg"]);
+}
+
+#[test]
+fn an_account_is_taken_away_whatever_was_lost() {
+    for (key_lost, token_known) in [(false, false), (true, true), (true, false)] {
+        let lab = Lab::new();
+        lab.add_person("the-head", "the head of the lab");
+        assert_eq!(lab.revoke(&[]).done()["changed"], false);
+        lab.run(&[]).done();
+        let (uid, password) = lab.assert_provided();
+        if key_lost {
+            lab.pack.set_key(&format!("vpn_{uid}"), &Value::Null);
+        }
+        let token = format!("--lab_token={}", if token_known { &uid } else { "null" });
+        let dry = lab.revoke(&[&token, "--dry_run"]).done();
+        assert_eq!((&dry["changed"], &dry["uid"]), (&json!(true), &json!(uid)));
+        assert!(lab.lets_in(&uid, &password));
+        let done = lab.revoke(&[&token]);
+        assert!(!format!("{done:?}").contains(&password));
+        assert_eq!(done.done()["changed"], true);
+        lab.assert_revoked(&uid, &password);
+        assert_eq!(lab.revoke(&[&token]).done()["changed"], false);
+        assert_eq!(lab.people(), ["the-head"]);
+    }
+}
+
+#[test]
+fn a_revocation_that_was_killed_is_finished_by_the_next_run() {
+    let mut kills = 0;
+    for skip in 0.. {
+        let lab = Lab::new();
+        lab.run(&[]).done();
+        let (uid, password) = lab.assert_provided();
+        lab.fault(Peer::Ldap, Kind::Hang, skip);
+        let own = [format!("--job_id={}", lab.job), format!("--user={USER}")];
+        let mut running = lab
+            .pack
+            .start(env!("CARGO_BIN_EXE_vpn_user"), &["--revoke", &own[0], &own[1]]);
+        let met = wait_for("a kill or the end", || {
+            let met = lab.faults.all().is_empty();
+            (met || running.has_ended()).then_some(met)
+        });
+        running.kill();
+        if !met {
+            break;
+        }
+        kills += 1;
+        assert_eq!(lab.revoke(&[]).done()["changed"], true, "{skip}");
+        lab.assert_revoked(&uid, &password);
+    }
+    assert!(kills >= 2, "{kills}");
+}
+
+#[test]
+fn a_foreign_entry_is_never_taken_away() {
+    let lab = Lab::new();
+    lab.add_person("the-head", "the head of the lab");
+    lab.add_person("other-user", "laas job 99 user 3");
+    for token in ["the-head", "other-user"] {
+        let refused = lab.revoke(&[&format!("--lab_token={token}")]).failed(1);
+        assert!(
+            refused["error"].as_str().unwrap().contains("left alone"),
+            "{refused}"
+        );
+    }
+    let long = "x".repeat(100_000);
+    for token in [
+        "",
+        "null",
+        "../x",
+        "*",
+        "*)(uid=*",
+        "a,ou=People",
+        "a\nb",
+        "$(id)",
+        "A'\"",
+        &long,
+    ] {
+        let done = lab.revoke(&[&format!("--lab_token={token}")]).done();
+        assert_eq!(done["changed"], false, "{token}");
+    }
+    let mut people = lab.people();
+    people.sort();
+    assert_eq!(people, ["other-user", "the-head"]);
+}
+
+#[test]
+fn an_audit_finds_what_only_one_side_knows() {
+    let lab = Lab::new();
+    lab.run(&[]).done();
+    let (uid, password) = lab.assert_provided();
+    lab.add_person("the-head", "the head of the lab");
+    let whole = lab.audit(&[]).done();
+    assert_eq!(
+        (&whole["changed"], &whole["accounts"]),
+        (&json!(false), &json!(1))
+    );
+
+    lab.add_person("entry-only", "laas job 98 user 7");
+    let key = json!({"job": 99, "user": 8, "task": "x", "password": "pw"});
+    lab.pack.set_key("vpn_key-only", &key);
+    // The name is somebody else's.
+    lab.pack.set_key("vpn_the-head", &key);
+    lab.pack.set_key("vpn_unreadable", &json!("?"));
+    let found = lab.audit(&[]).failed(1);
+    assert!(!found.to_string().contains("\"pw\""), "{found}");
+    let names = |side: &str| -> Vec<String> {
+        let orphans = found["done"][side].as_array().unwrap().iter();
+        orphans
+            .map(|orphan| orphan["uid"].as_str().unwrap().to_owned())
+            .collect()
+    };
+    assert_eq!(names("entries"), ["entry-only"]);
+    assert_eq!(names("keys"), ["key-only", "the-head"]);
+    assert_eq!(found["done"]["unreadable"], json!(["vpn_unreadable"]));
+    assert_eq!(
+        (lab.people().len(), lab.accounts().len()),
+        (3, 4),
+        "nothing was removed"
+    );
+
+    let still = lab.audit(&["--remove"]).failed(1);
+    assert_eq!(still["done"]["entries"], json!([]), "{still}");
+    lab.pack.set_key("vpn_unreadable", &Value::Null);
+    assert_eq!(lab.audit(&["--remove"]).done()["changed"], false);
+    let mut people = lab.people();
+    people.sort();
+    let mut expected = [uid.as_str(), "the-head"];
+    expected.sort_unstable();
+    assert_eq!(
+        (people, lab.accounts()),
+        (expected.map(str::to_owned).to_vec(), vec![uid.clone()])
+    );
+    assert!(lab.lets_in(&uid, &password));
 }
 
 #[test]
@@ -336,10 +492,7 @@ fn work_that_is_no_longer_wanted_makes_no_account() {
 fn a_dry_run_writes_nothing() {
     let lab = Lab::new();
     let dry = lab.run(&["--dry_run"]).done();
-    assert_eq!(
-        dry,
-        json!({"changed": true, "uid": lab.first_name(), "superseded": false})
-    );
+    assert_eq!(dry, json!({"changed": true, "uid": null, "superseded": false}));
     assert_eq!(
         (lab.people(), lab.accounts(), lab.told().len()),
         (vec![], vec![], 0)

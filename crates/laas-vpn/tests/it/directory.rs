@@ -2,10 +2,12 @@ use crate::slapd::{ADMIN, PASSWORD, Slapd, free_port};
 use laas_core::http::Tls;
 use laas_core::names::AccountName;
 use laas_core::{Classify, Failure, Kind, Secret, config};
-use laas_vpn::{Added, Directory, VpnError};
+use laas_vpn::{Added, Directory, Mark, VpnError, Whose};
 use std::io::Write;
 use std::net::TcpListener;
 use std::time::Duration;
+
+const ALICE: Mark = Mark { job: 1, user: 3 };
 
 fn config(server: String, tls: Tls) -> config::Vpn {
     config::Vpn {
@@ -51,11 +53,10 @@ fn a_user_is_added_once_and_let_in_by_its_password_only() {
         let directory = directory(&config(server, trusting(&slapd)));
         let user = uid(name);
         let mut session = directory.connect().unwrap();
-        assert!(!session.is_described(&user, "laas job 1 user 3").unwrap());
+        assert_eq!(session.look(&user).unwrap(), None);
         assert_eq!(session.add(&user, "laas job 1 user 3").unwrap(), Added::New);
         assert_eq!(session.add(&user, "laas job 2 user 3").unwrap(), Added::Exists);
-        assert!(session.is_described(&user, "laas job 1 user 3").unwrap());
-        assert!(!session.is_described(&user, "laas job 2 user 3").unwrap());
+        assert_eq!(session.look(&user).unwrap(), Some(Whose::Ours(ALICE)));
 
         let password = Secret::random(16).unwrap();
         assert!(!directory.lets_in(&user, &password).unwrap());
@@ -76,6 +77,36 @@ fn a_user_is_added_once_and_let_in_by_its_password_only() {
         }
         assert!(!entry.contains(password.expose()), "the server keeps a hash");
     }
+}
+
+#[test]
+fn only_what_is_marked_as_the_users_is_found_and_deleted() {
+    let slapd = Slapd::start();
+    let directory = directory(&config(slapd.ldap(), trusting(&slapd)));
+    let mut session = directory.connect().unwrap();
+    let bob = Mark { job: 1, user: 4 };
+    for (name, description) in [
+        ("ada-berg", ALICE.to_string()),
+        ("bruno-falk", bob.to_string()),
+        ("clara-dahl", "the head of the lab".to_owned()),
+        ("dora-adler", "laas job 1 user 3, retired".to_owned()),
+        ("egon-roth", "(laas job 1 user *)".to_owned()),
+    ] {
+        session.add(&uid(name), &description).unwrap();
+    }
+    let found = session.marked(None).unwrap();
+    assert_eq!(found, [(uid("ada-berg"), ALICE), (uid("bruno-falk"), bob)]);
+    assert_eq!(session.marked(Some(ALICE)).unwrap(), [(uid("ada-berg"), ALICE)]);
+    assert_eq!(session.marked(Some(Mark { job: 2, user: 3 })).unwrap(), []);
+
+    for name in ["bruno-falk", "clara-dahl", "dora-adler", "egon-roth"] {
+        let refused = session.delete(&uid(name), ALICE).unwrap_err();
+        assert!(matches!(refused, VpnError::Foreign { .. }), "{refused}");
+        assert!(slapd.entry(name).contains("description: "));
+    }
+    assert!(session.delete(&uid("ada-berg"), ALICE).unwrap());
+    assert!(!session.delete(&uid("ada-berg"), ALICE).unwrap());
+    assert_eq!(slapd.entry("ada-berg"), "");
 }
 
 #[test]
