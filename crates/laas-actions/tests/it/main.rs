@@ -18,6 +18,7 @@ mod note_systems;
 mod pack;
 #[path = "../../../laas-bmc/tests/it/sim.rs"]
 mod sim;
+mod snapshots;
 mod switch_vlan;
 mod timeouts;
 mod updates;
