@@ -18,7 +18,7 @@ pub const COMPLETE: u32 = 4;
 pub const CANCELLED: u32 = 5;
 const FAILED: u32 = 6;
 
-const VERSIONS: [Version; 2] = [Version::V1_5, Version::V1_6];
+pub const VERSIONS: [Version; 2] = [Version::V1_5, Version::V1_6];
 
 /// A FOG with the host `pod1`, and the pack.
 pub struct Lab {
@@ -87,20 +87,20 @@ impl Lab {
         (engine, server)
     }
 
-    fn start(&self, args: &[&str]) -> Running {
+    pub fn start(&self, args: &[&str]) -> Running {
         let args = [&["--host=pod1"], args].concat();
         self.pack.start(env!("CARGO_BIN_EXE_fog_image"), &args)
     }
 
-    fn run(&self, args: &[&str]) -> Ended {
+    pub fn run(&self, args: &[&str]) -> Ended {
         self.start(args).end()
     }
 
-    fn run_request(&self, args: &[&str]) -> Ended {
+    pub fn run_request(&self, args: &[&str]) -> Ended {
         self.run(&[&["--image=17", &format!("--request={REQUEST}")], args].concat())
     }
 
-    fn start_request(&self) -> Running {
+    pub fn start_request(&self) -> Running {
         self.start(&["--image=17", &format!("--request={REQUEST}")])
     }
 
@@ -113,7 +113,7 @@ impl Lab {
     }
 
     /// Of the snapshot `web`: v1 is image 26, v2 is 27, v3 was never completed, and v10 of another is no v10 of this one.
-    fn with_snapshots(self) -> Self {
+    pub fn with_snapshots(self) -> Self {
         for name in [
             "web_v1",
             "web_v2",
@@ -126,7 +126,7 @@ impl Lab {
         self
     }
 
-    fn add_image(&self, name: &str) -> u32 {
+    pub fn add_image(&self, name: &str) -> u32 {
         let os = Os {
             id: "ubuntu".into(),
             version: "18.04".into(),
@@ -150,11 +150,11 @@ impl Lab {
     }
 
     /// The host boots by PXE as soon as there is a task of our image, and is imaged.
-    fn image_host(&self) {
+    pub fn image_host(&self) {
         self.image_host_with(17);
     }
 
-    fn image_host_with(&self, image: u32) {
+    pub fn image_host_with(&self, image: u32) {
         wait_for("a task of our image", || {
             self.fog
                 .tasks()
@@ -263,89 +263,6 @@ fn a_request_is_deployed_once_however_often_it_is_run() {
         .filter(|r| r.starts_with("DELETE"))
         .count();
     assert_eq!(destructive, 0);
-}
-
-#[test]
-fn killed_before_any_request_it_is_finished_by_the_next_run() {
-    for version in VERSIONS {
-        // Another one's task has to be cancelled first, so that every kind of request is met.
-        let clean = Lab::of(version);
-        clean.run(&["--image=22", "--start_only"]).done();
-        let before = clean.fog.requests().len();
-        clean.run_request(&["--start_only"]).done();
-        let requests = u32::try_from(clean.fog.requests().len() - before).unwrap();
-        assert!(requests >= 8, "{requests}");
-        for skip in 0..requests {
-            let lab = Lab::of(version);
-            lab.run(&["--image=22", "--start_only"]).done();
-            lab.fault(Kind::Hang, skip, Some(1));
-            let running = lab.start_request();
-            wait_for("the request to kill at", || lab.met());
-            running.kill();
-            let next = lab.start_request();
-            lab.image_host();
-            let next = next.end().done();
-            assert_eq!(next["state"], "done", "{version:?} {skip}");
-            let tasks: Vec<_> = lab.fog.tasks().into_iter().map(|t| (t.image, t.state)).collect();
-            assert_eq!(tasks, [(22, CANCELLED), (17, COMPLETE)], "{version:?} {skip}");
-        }
-    }
-}
-
-/// A small generator (splitmix64): what it gives depends on nothing but the seed.
-fn random(seed: &mut u64) -> u64 {
-    *seed = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let mixed = (*seed ^ (*seed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    mixed ^ (mixed >> 31)
-}
-
-#[test]
-fn killed_at_random_moments_it_ends_with_exactly_one_deploy() {
-    let now = std::time::SystemTime::now()
-        .duration_since(std::time::UNIX_EPOCH)
-        .unwrap();
-    let given = std::env::var("LAAS_TEST_SEED")
-        .ok()
-        .and_then(|seed| seed.parse().ok());
-    let mut seed = given.unwrap_or(now.as_nanos() as u64);
-    println!("LAAS_TEST_SEED={seed}");
-    for round in 0..10 {
-        let lab = Lab::of(VERSIONS[round % 2]).with_snapshots();
-        let args = ["--snapshot=web", "--request=r"];
-        std::thread::scope(|scope| {
-            let machine = scope.spawn(|| lab.image_host_with(27));
-            let running = lab.start(&args);
-            std::thread::sleep(std::time::Duration::from_millis(random(&mut seed) % 300));
-            running.kill();
-            let next = lab.run(&args).done();
-            assert_eq!(next["state"], "done", "{round}: {next}");
-            machine.join().unwrap();
-        });
-        let tasks: Vec<_> = lab.fog.tasks().into_iter().map(|t| (t.image, t.state)).collect();
-        assert_eq!(tasks, [(27, COMPLETE)], "{round}");
-        assert_eq!(lab.run(&args).done()["changed"], false, "{round}");
-    }
-}
-
-#[test]
-fn killed_while_waiting_it_finds_the_end_that_it_missed() {
-    for record in [
-        json!({"request": REQUEST, "image": 17, "fog_task": null, "state": "starting"}),
-        json!({"request": REQUEST, "image": 17, "fog_task": 1, "state": "running"}),
-    ] {
-        let lab = Lab::new();
-        lab.run_request(&["--start_only"]).done();
-        lab.image_host();
-        lab.pack.set_key("image_pod1", &record);
-        let next = lab.run_request(&[]).done();
-        assert_eq!(
-            (&next["changed"], &next["state"], &next["fog_task"]),
-            (&json!(false), &json!("done"), &json!(1))
-        );
-        assert_eq!(lab.fog.tasks().len(), 1);
-        assert_eq!(lab.pack.key("image_pod1")["state"], "done");
-    }
 }
 
 #[test]
@@ -597,127 +514,6 @@ fn a_fog_that_says_yes_and_does_nothing_is_not_believed() {
             );
         }
     }
-}
-
-#[test]
-fn the_most_specific_way_to_name_an_image_counts() {
-    for version in VERSIONS {
-        for (args, image) in [
-            (&["--image=21"][..], 21),
-            (&["--name=centos-7"], 25),
-            (&["--name=web_v1"], 26),
-            (&["--os=ubuntu"], 17),
-            (&["--os=centos"], 25),
-            (&["--snapshot=web"], 27),
-            (&["--snapshot=WEB"], 27),
-            (&["--snapshot=web", "--version=1"], 26),
-            (&["--snapshot=web_v2"], 29),
-            (&["--snapshot=web", "--version=1", "--os=ubuntu"], 26),
-            (&["--name=centos-7", "--snapshot=web", "--os=ubuntu"], 25),
-            (
-                &["--image=21", "--name=centos-7", "--snapshot=nothing", "--os=suse"],
-                21,
-            ),
-        ] {
-            let lab = Lab::of(version).with_snapshots();
-            let started = lab.run(&[args, &["--start_only"]].concat()).done();
-            assert_eq!(started["after"]["image"], image, "{version:?} {args:?}");
-            assert_eq!(lab.fog.host_image("pod1"), Some(image));
-            let tasks: Vec<_> = lab.fog.tasks().into_iter().map(|t| (t.image, t.state)).collect();
-            assert_eq!(tasks, [(image, QUEUED)], "{version:?} {args:?}");
-            let again = lab.run(&[args, &["--start_only"]].concat()).done();
-            assert_eq!(again["changed"], false, "{version:?} {args:?}");
-        }
-    }
-}
-
-#[test]
-fn an_image_that_will_not_do_is_refused_before_anything_is_touched() {
-    type Trouble = fn(&Lab);
-    let cases: [(Trouble, &[&str], &str); 18] = [
-        (|_| (), &[], "give one of `image`, `name`, `snapshot` and `os`"),
-        (|_| (), &["--version=1"], "of which snapshot"),
-        (|_| (), &["--os=suse"], "no `suse_image`"),
-        (|_| (), &["--os=plan9"], "plan9"),
-        (|_| (), &["--image=99"], "image 99"),
-        (|_| (), &["--image=23"], "disabled"),
-        (|_| (), &["--name=centos-6"], "disabled"),
-        (|_| (), &["--name=CENTOS-7"], "no image called `CENTOS-7`"),
-        (|_| (), &["--name="], "no image called ``"),
-        (|_| (), &["--snapshot=../etc"], "is not the name of a snapshot"),
-        (|_| (), &["--snapshot=nothing"], "`nothing_v1`"),
-        (
-            |_| (),
-            &["--snapshot=db"],
-            "no complete version of the snapshot `db`",
-        ),
-        (
-            |_| (),
-            &["--snapshot=web", "--version=4"],
-            "FOG has web_v1, web_v2, web_v3_incomplete",
-        ),
-        (|_| (), &["--snapshot=web", "--version=3"], "not completed"),
-        (|_| (), &["--name=web_v3_incomplete"], "not completed"),
-        (|_| (), &["--image=28"], "not completed"),
-        (
-            |lab| lab.fog.store_image(27, &[2]),
-            &["--snapshot=web"],
-            "storage groups of FOG (2)",
-        ),
-        (
-            |lab| lab.fog.enable_node(1, false),
-            &["--os=ubuntu"],
-            "no node to serve it",
-        ),
-    ];
-    for version in VERSIONS {
-        for (trouble, args, words) in &cases {
-            let lab = Lab::of(version).with_snapshots();
-            trouble(&lab);
-            // What another has queued stays, too.
-            let theirs = json!({"request": "theirs", "image": 22, "fog_task": 1, "state": "running"});
-            lab.pack.set_key("image_pod1", &theirs);
-            for more in [&["--request=ours"][..], &["--dry_run"]] {
-                let failure = lab.run(&[*args, more].concat()).failed(2);
-                assert!(
-                    failure.to_string().contains(words),
-                    "{version:?} {words}: {failure}"
-                );
-                assert_eq!(lab.writes(0), Vec::<String>::new(), "{version:?} {words}");
-                assert_eq!(lab.pack.key("image_pod1"), theirs, "{version:?} {words}");
-            }
-        }
-    }
-}
-
-#[test]
-fn a_request_keeps_the_version_that_it_was_begun_with() {
-    let lab = Lab::new().with_snapshots();
-    let args = ["--snapshot=web", "--request=r", "--start_only"];
-    let started = lab.run(&args).done();
-    assert_eq!(started["after"]["image"], 27);
-    assert_eq!(lab.add_image("web_v4"), 31);
-    let again = lab.run(&args).done();
-    assert_eq!(
-        (&again["changed"], &again["fog_task"]),
-        (&json!(false), &started["fog_task"])
-    );
-    let failure = lab.run(&["--name=web_v4", "--request=r"]).failed(2);
-    assert!(
-        failure["error"].as_str().unwrap().contains("of image 27, not 31"),
-        "{failure}"
-    );
-    lab.image_host_with(27);
-    let done = lab.run(&args).done();
-    assert_eq!(
-        (&done["changed"], &done["state"]),
-        (&json!(false), &json!("done"))
-    );
-    // Another request gets the newest.
-    let other = lab
-        .run(&["--snapshot=web", "--request=other", "--start_only"])
-        .done();
-    assert_eq!(other["after"]["image"], 31);
 }
 
 #[test]

@@ -10,6 +10,8 @@ mod claims;
 mod dashboard;
 mod fog_capture;
 mod fog_image;
+mod fog_image_choice;
+mod fog_image_kills;
 mod host_network;
 mod hosts;
 mod ipmitool;
