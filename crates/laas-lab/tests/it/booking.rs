@@ -4,7 +4,7 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 
-use laas_lab::dashboard::{BookedHost, BookingSpec, Role, TaskType, UserSpec, Vlan};
+use laas_lab::dashboard::{BookedHost, BookingSpec, Role, TaskType, Vlan};
 use laas_lab::fog::Version;
 use laas_lab::lab::LabOptions;
 use serde_json::{Value, json};
@@ -149,13 +149,7 @@ async fn each_step_changes_nothing_when_it_is_run_again_and_what_is_not_done_is_
 async fn systems_of_every_image_come_up_on_their_networks() {
     let images = [17, 25, 21, 24];
     let house = House::of_hosts(4, &pack(), json!({})).await;
-    let [alice, _] = &house.tenants;
-    house.lab.dashboard().add_user(UserSpec {
-        id: alice.id,
-        username: alice.name.to_owned(),
-        email: "alice@example.org".to_owned(),
-        ssh_key: Some(alice.public_key().unwrap()),
-    });
+    house.add_alice();
     let host = |(number, image): (usize, i64)| {
         let card = |card: u8| format!("02:00:00:00:0{number}:0{card}");
         let networks = [
@@ -171,7 +165,7 @@ async fn systems_of_every_image_come_up_on_their_networks() {
         }
     };
     let booking = BookingSpec {
-        owner: alice.id,
+        owner: house.tenants[0].id,
         collaborators: Vec::new(),
         hosts: (1..).zip(images).map(host).collect(),
         opnfv: None,

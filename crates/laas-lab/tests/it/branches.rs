@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use laas_lab::dashboard::{BookedHost, BookingSpec, JobState, TaskType, UserSpec, Vlan};
+use laas_lab::dashboard::{BookedHost, BookingSpec, JobState, TaskType, Vlan};
 use laas_lab::faults::{Kind, Peer};
 use serde_json::json;
 
@@ -12,12 +12,7 @@ use crate::house::{House, LIMIT, brief, name, of_action};
 
 /// Both hosts for alice alone; each with what its first interface carries.
 fn book(house: &House, networks: [Vec<Vlan>; 2]) -> u32 {
-    house.lab.dashboard().add_user(UserSpec {
-        id: 3,
-        username: "alice".to_owned(),
-        email: "alice@example.org".to_owned(),
-        ssh_key: Some(house.tenants[0].public_key().unwrap()),
-    });
+    house.add_alice();
     let host = |(number, vlans): (usize, Vec<Vlan>)| BookedHost {
         labid: format!("pod{number}"),
         image: 24,

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use laas_lab::dashboard::{BookedHost, BookingSpec, JobState, TaskState, TaskType, UserSpec, Vlan};
+use laas_lab::dashboard::{BookedHost, BookingSpec, JobState, TaskState, TaskType, Vlan};
 use laas_lab::faults::{Fault, Kind, Peer};
 use laas_lab::machine::Machine;
 use laas_lab::stack::is_over;
@@ -26,13 +26,7 @@ const EVERY_KIND: [Kind; 8] = [
 /// A lab that gives up soon, with alice among its users.
 async fn house(hosts: u8, timing: Value) -> House {
     let house = House::of_hosts(hosts, &pack(), json!({"timing": timing})).await;
-    let [alice, _] = &house.tenants;
-    house.lab.dashboard().add_user(UserSpec {
-        id: alice.id,
-        username: alice.name.to_owned(),
-        email: "alice@example.org".to_owned(),
-        ssh_key: Some(alice.public_key().unwrap()),
-    });
+    house.add_alice();
     house
 }
 

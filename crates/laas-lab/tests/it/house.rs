@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use laas_lab::cabling::bmc_address;
 use laas_lab::checks::{self, Tenant};
-use laas_lab::dashboard::{CaptureBooking, JobState, TaskType};
+use laas_lab::dashboard::{CaptureBooking, JobState, TaskType, UserSpec};
 use laas_lab::inventory::BMC_USER;
 use laas_lab::lab::{Lab, LabOptions};
 use laas_lab::machine::Machine;
@@ -87,6 +87,17 @@ impl House {
             directory,
             _place: place,
         }
+    }
+
+    /// Alice becomes a user of the dashboard, who can book by herself.
+    pub fn add_alice(&self) {
+        let [alice, _] = &self.tenants;
+        self.lab.dashboard().add_user(UserSpec {
+            id: alice.id,
+            username: alice.name.to_owned(),
+            email: "alice@example.org".to_owned(),
+            ssh_key: Some(alice.public_key().unwrap()),
+        });
     }
 
     /// Alice books both hosts, with Bob; the sensor is not told.
