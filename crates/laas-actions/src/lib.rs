@@ -4,7 +4,7 @@ pub mod bmc_info;
 mod bmcs;
 mod fog_tasks;
 mod hosts;
-mod messages;
+pub mod messages;
 pub mod posting;
 mod switches;
 mod vpn_accounts;

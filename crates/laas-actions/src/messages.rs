@@ -1,44 +1,121 @@
-//! What users read on their booking's page and in its mails: the templates of `messages/`, filled in.
+//! What users read on their booking's page and in its mails: the pack's `templates/`, filled in. A lab can put templates
+//! of its own in their place.
+
+mod check;
+
+pub use check::check;
 
 use laas_core::Failure;
-use serde_json::Value;
+use laas_core::action::Context;
+use laas_core::config::Messages;
+use serde_json::{Value, json};
 use tera::Tera;
 
 /// The page shows a message as one paragraph; nobody reads more, and upstream's web server takes 1 MB at most.
 const LONGEST: usize = 4000;
 
-/// One per event, the file's stem.
-const TEMPLATES: [(&str, &str); 6] = [
-    ("failure", include_str!("messages/failure.tera")),
-    ("hardware", include_str!("messages/hardware.tera")),
-    ("keys", include_str!("messages/keys.tera")),
-    ("network", include_str!("messages/network.tera")),
-    ("unsupported", include_str!("messages/unsupported.tera")),
-    ("vpn", include_str!("messages/vpn.tera")),
+/// Something that users are told.
+pub struct Event {
+    /// The stem of its template's file.
+    pub name: &'static str,
+    pub template: &'static str,
+    /// The variables that the template can use beside `lab`; some may be missing.
+    pub facts: &'static [&'static str],
+}
+
+macro_rules! event {
+    ($name:literal, $($fact:literal),*) => {
+        Event {
+            name: $name,
+            template: include_str!(concat!("../../../templates/", $name, ".tera")),
+            facts: &[$($fact),*],
+        }
+    };
+}
+
+pub const EVENTS: &[Event] = &[
+    event!("failure", "failures", "execution"),
+    event!("hardware", "host", "hostname", "bmc"),
+    event!("keys", "account", "port", "hosts"),
+    event!("network", "host", "hostname", "address", "interfaces"),
+    event!(
+        "unsupported",
+        "type",
+        "installer",
+        "scenario",
+        "host",
+        "what",
+        "kind",
+        "why"
+    ),
+    event!("vpn", "uid", "password"),
 ];
 
-/// The message for an event. Facts that are missing leave out the sentence about them.
+/// The message for an event, with the lab's own words. Facts that are missing leave out the sentence about them.
 ///
 /// # Errors
 /// There is no such event, or its facts are not the ones that it tells.
-pub fn render(event: &str, facts: &Value) -> Result<String, Failure> {
-    let known = TEMPLATES.iter().find(|(name, _)| *name == event);
-    let Some((_, template)) = known else {
-        let names: Vec<_> = TEMPLATES.iter().map(|(name, _)| *name).collect();
+pub fn render(context: &Context, event: &str, facts: &Value) -> Result<String, Failure> {
+    // A message matters more than what a lab adds to it.
+    let messages = context.config().ok().map(|config| &config.messages);
+    render_for(messages.unwrap_or(&Messages::default()), event, facts)
+}
+
+fn render_for(messages: &Messages, name: &str, facts: &Value) -> Result<String, Failure> {
+    let Some(event) = EVENTS.iter().find(|event| event.name == name) else {
+        let names: Vec<_> = EVENTS.iter().map(|event| event.name).collect();
         return Err(Failure::input(format!(
-            "`{event}` is no event; there are `{}`",
+            "`{name}` is no event; there are `{}`",
             names.join("`, `")
         )));
     };
-    let context = match facts {
-        Value::Null => Ok(tera::Context::new()),
-        facts => tera::Context::from_value(facts.clone()),
+    // The template engine's words would quote values, and some are passwords.
+    let unfit = || Failure::input(format!("the facts are not those of the event `{name}`"));
+    let mut context = match facts {
+        Value::Null => tera::Context::new(),
+        facts => tera::Context::from_value(facts.clone()).map_err(|_| unfit())?,
     };
-    let text = context
-        .and_then(|context| Tera::one_off(template, &context, false))
-        // The template engine's words would quote values, and some are passwords.
-        .map_err(|_| Failure::input(format!("the facts are not those of the event `{event}`")))?;
+    let Messages {
+        contact,
+        guide,
+        vpn_guide,
+        ..
+    } = messages;
+    context.insert(
+        "lab",
+        &json!({"contact": contact, "guide": guide, "vpn_guide": vpn_guide}),
+    );
+    if let Some(own) = own_template(messages, event) {
+        match Tera::one_off(&own, &context, false) {
+            Ok(text) => return Ok(tidy(&text)),
+            Err(_) => tracing::warn!(
+                event = name,
+                "the lab's own template fails, so the pack's is used"
+            ),
+        }
+    }
+    let text = Tera::one_off(event.template, &context, false).map_err(|_| unfit())?;
     Ok(tidy(&text))
+}
+
+/// The lab's template for an event. One that can't be used is no reason to tell the user nothing.
+fn own_template(messages: &Messages, event: &Event) -> Option<String> {
+    let path = messages.templates.as_ref()?.join(format!("{}.tera", event.name));
+    let text = match std::fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return None,
+        Err(error) => {
+            tracing::warn!(path = %path.display(), %error, "a template can't be read, so the pack's is used");
+            return None;
+        }
+    };
+    match check(event.name, &text, event.facts) {
+        Ok(()) => Some(text),
+        Err(why) => {
+            tracing::warn!(path = %path.display(), why, "a template is not sound, so the pack's is used");
+            None
+        }
+    }
 }
 
 /// Lines without empty ones in a row, and without what a page can't show.
@@ -55,6 +132,10 @@ fn tidy(text: &str) -> String {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    fn plain(event: &str, facts: &Value) -> Result<String, Failure> {
+        render_for(&Messages::default(), event, facts)
+    }
 
     #[test]
     fn messages() {
@@ -105,28 +186,75 @@ mod tests {
                 "pod1: the imaging server failed: image 17 is not there\nthe lab failed: out of luck\nThis is not done. You can try it again with Reset on the booking's page; if it fails again, write to the lab and quote 6b04.",
             ),
         ] {
-            assert_eq!(render(event, &facts).unwrap(), expected);
+            assert_eq!(plain(event, &facts).unwrap(), expected);
         }
         for what in ["hardware", "network", "vpn", "ssh", "software"] {
             let facts = json!({"type": "release", "what": what, "host": "pod1"});
-            let said = render("unsupported", &facts).unwrap();
+            let said = plain("unsupported", &facts).unwrap();
             assert!(said.starts_with("The booking is over."), "{said}");
         }
         for (kind, fact) in [("snapshot", "host"), ("ended", "what"), ("unknown", "kind")] {
-            let said = render("unsupported", &json!({"type": kind, fact: "the thing"})).unwrap();
+            let said = plain("unsupported", &json!({"type": kind, fact: "the thing"})).unwrap();
             assert!(said.contains("the thing"), "{said}");
         }
     }
 
     #[test]
     fn what_is_wrong_is_said_without_the_facts() {
-        let error = render("birthday", &json!({})).unwrap_err();
+        let error = plain("birthday", &json!({})).unwrap_err();
         assert!(error.error.contains("`birthday` is no event"), "{error}");
-        let error = render("vpn", &json!({"uid": {"password": "s3cret"}})).unwrap_err();
+        let error = plain("vpn", &json!({"uid": {"password": "s3cret"}})).unwrap_err();
         assert!(!error.error.contains("s3cret"), "{error}");
         let facts = json!({"uid": "a\u{0}b", "password": "x".repeat(100_000)});
-        let said = render("vpn", &facts).unwrap();
+        let said = plain("vpn", &facts).unwrap();
         assert_eq!(said.chars().count(), LONGEST);
         assert!(said.contains("User: ab\n"), "{}", &said[..100]);
+    }
+
+    #[test]
+    fn every_template_of_the_pack_is_sound_and_in_the_list() {
+        for event in EVENTS {
+            assert_eq!(
+                check(event.name, event.template, event.facts),
+                Ok(()),
+                "{}",
+                event.name
+            );
+        }
+        let directory = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../templates");
+        let files = std::fs::read_dir(directory).unwrap().count();
+        assert_eq!(files, EVENTS.len());
+    }
+
+    #[test]
+    fn a_lab_has_words_of_its_own() {
+        let directory = tempfile::tempdir().unwrap();
+        let messages = Messages {
+            templates: Some(directory.path().to_owned()),
+            contact: Some("noc@lab.example".to_owned()),
+            vpn_guide: Some("https://lab.example/vpn".to_owned()),
+            ..Messages::default()
+        };
+        let facts = json!({"uid": "ada-berg", "password": "pw"});
+        let packs = render_for(&messages, "vpn", &facts).unwrap();
+        assert!(
+            packs.ends_with("How to connect: https://lab.example/vpn"),
+            "{packs}"
+        );
+        let failure = render_for(&messages, "failure", &json!({"failures": []})).unwrap();
+        assert!(failure.contains("write to noc@lab.example"), "{failure}");
+
+        let own = directory.path().join("vpn.tera");
+        std::fs::write(&own, "Welcome {{ uid }}, {{ password }}, {{ lab.contact }}").unwrap();
+        let said = render_for(&messages, "vpn", &facts).unwrap();
+        assert_eq!(said, "Welcome ada-berg, pw, noc@lab.example");
+        // Whatever is wrong with it, the user is told.
+        for broken in ["{{ uid", "{{ user }}", "{{ uid.name.more }}", "{% include 'x' %}"] {
+            std::fs::write(&own, broken).unwrap();
+            assert_eq!(render_for(&messages, "vpn", &facts).unwrap(), packs, "{broken}");
+        }
+        std::fs::remove_file(&own).unwrap();
+        std::fs::create_dir(&own).unwrap();
+        assert_eq!(render_for(&messages, "vpn", &facts).unwrap(), packs);
     }
 }

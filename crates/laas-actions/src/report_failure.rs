@@ -79,7 +79,11 @@ impl Action for Args {
         }
         // What to quote is a help, not worth failing for.
         let execution = posting::workflow(context).ok().flatten();
-        let message = messages::render("failure", &json!({"failures": failures, "execution": execution}))?;
+        let message = messages::render(
+            context,
+            "failure",
+            &json!({"failures": failures, "execution": execution}),
+        )?;
         let posts: Vec<_> = tasks.iter().map(|task| (task.clone(), message.clone())).collect();
         // The operators first: a task that has its 300 is not looked at again if this process dies now.
         let told_operator = tell_operator(context, &failures, &tasks, execution.as_deref());

@@ -88,7 +88,7 @@ impl Action for Args {
     fn run(self, context: &Context) -> Result<Output, Failure> {
         let tasks = self.tasks.get("tasks")?;
         let posts = tasks.into_iter().map(|told| {
-            let message = told.message(self.message.as_deref())?;
+            let message = told.message(context, self.message.as_deref())?;
             Ok((told.task, message))
         });
         let posts: Vec<_> = posts.collect::<Result<_, Failure>>()?;
@@ -97,13 +97,13 @@ impl Action for Args {
 }
 
 impl Told {
-    fn message(&self, default: Option<&str>) -> Result<String, Failure> {
+    fn message(&self, context: &Context, default: Option<&str>) -> Result<String, Failure> {
         if let Some(event) = &self.event {
             let mut facts = self.facts.clone();
             if let Some(kind) = &self.kind {
                 facts.insert("type".to_owned(), json!(kind));
             }
-            return messages::render(event, &Value::Object(facts));
+            return messages::render(context, event, &Value::Object(facts));
         }
         let message = self.message.as_deref().or(default);
         Ok(message.unwrap_or_default().to_owned())

@@ -104,7 +104,11 @@ impl Action for Args {
             task: &task.task,
         };
         let (uid, password, made) = provider.provide()?;
-        let message = messages::render("vpn", &json!({"uid": uid, "password": password.expose()}))?;
+        let message = messages::render(
+            context,
+            "vpn",
+            &json!({"uid": uid, "password": password.expose()}),
+        )?;
         let posted = posting::finish(context, &task, 200, &message, Some(uid.as_str()))?;
         let superseded = matches!(posted, Posted::Superseded | Posted::Gone);
         if superseded {

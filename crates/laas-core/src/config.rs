@@ -32,6 +32,7 @@ pub struct Config {
     bot: Option<Bot>,
     pub ssh: Ssh,
     pub access: Access,
+    pub messages: Messages,
     pub networks: Networks,
     pub timing: Timing,
 }
@@ -119,6 +120,20 @@ pub struct Ssh {
 pub struct Access {
     /// The account that gets the tenants' keys; created if the image lacks it.
     pub user: AccountName,
+}
+
+/// What a lab adds to the messages that users read.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Messages {
+    /// A directory whose `<event>.tera` are used instead of the pack's.
+    pub templates: Option<PathBuf>,
+    /// How users reach the lab: a mail address or a link.
+    pub contact: Option<String>,
+    /// A link to what users should know about the lab.
+    pub guide: Option<String>,
+    /// A link to how the VPN is set up.
+    pub vpn_guide: Option<String>,
 }
 
 #[derive(Clone, Debug, Deserialize)]

@@ -2,6 +2,7 @@
 
 use crate::metadata;
 use anyhow::{Context, bail};
+use laas_actions::messages::{self, EVENTS};
 use std::path::Path;
 
 pub fn run(root: &Path, fix: bool) -> anyhow::Result<()> {
@@ -53,6 +54,7 @@ pub fn run(root: &Path, fix: bool) -> anyhow::Result<()> {
             }
         }
     }
+    problems.extend(templates(root)?);
     if problems.is_empty() {
         println!(
             "check-pack: {} actions agree with their YAML; workflows, rules and triggers fit",
@@ -67,6 +69,23 @@ pub fn run(root: &Path, fix: bool) -> anyhow::Result<()> {
         "{} problems; `cargo xtask check-pack --fix` writes the actions' YAML anew",
         problems.len()
     )
+}
+
+/// What is wrong with the messages' templates.
+fn templates(root: &Path) -> anyhow::Result<Vec<String>> {
+    let mut problems = Vec::new();
+    for entry in std::fs::read_dir(root.join("templates"))? {
+        let path = entry?.path();
+        let text = std::fs::read_to_string(&path)?;
+        let name = path.file_stem().unwrap_or_default().to_string_lossy();
+        let event = EVENTS.iter().find(|event| event.name == name);
+        match event.map(|event| messages::check(&name, &text, event.facts)) {
+            Some(Ok(())) => {}
+            Some(Err(why)) => problems.push(format!("templates/{name}.tera: {why}")),
+            None => problems.push(format!("templates/{name}.tera: there is no event of this name")),
+        }
+    }
+    Ok(problems)
 }
 
 /// The one line that an executable's `main.rs` is.
