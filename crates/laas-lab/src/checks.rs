@@ -3,13 +3,15 @@
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::time::Duration;
 
 use anyhow::Context;
 use serde::Serialize;
 use serde_json::Value;
 use tokio::process::Command;
 
-use crate::dashboard::{JobState, TaskState, TaskType};
+use crate::dashboard::{BmcAccount, JobState, TaskState, TaskType};
+use crate::inventory::BmcKind;
 use crate::lab::Lab;
 
 /// Something that was tried.
@@ -126,6 +128,18 @@ async fn hardware(lab: &Lab, task: &TaskState) -> Vec<Check> {
             });
             return checks;
         };
+        if machine.host().bmc != BmcKind::Ipmi {
+            let answer = redfish_power(lab, host, &account).await;
+            checks.push(Check {
+                name,
+                ok: answer.is_ok(),
+                how: match answer {
+                    Ok(power) => format!("HTTPS with what the booking's PDF says: the host is {power}"),
+                    Err(error) => format!("HTTPS with what the booking's PDF says: {error:#}"),
+                },
+            });
+            return checks;
+        }
         let output = Command::new("ipmitool")
             .args([
                 "-I", "lanplus", "-C", "3", "-N", "1", "-R", "2", "-L", "OPERATOR", "-E",
@@ -143,6 +157,22 @@ async fn hardware(lab: &Lab, task: &TaskState) -> Vec<Check> {
         ));
     }
     checks
+}
+
+/// What a BMC with Redfish says about the power to this account.
+async fn redfish_power(lab: &Lab, host: &str, account: &BmcAccount) -> anyhow::Result<String> {
+    let certificate = tokio::fs::read(lab.access().bmc_certificate(host)).await?;
+    let client = reqwest::Client::builder()
+        .no_proxy()
+        .timeout(Duration::from_secs(15))
+        .add_root_certificate(reqwest::Certificate::from_pem(&certificate)?)
+        .build()?;
+    let port = lab.access().redfish_port;
+    let url = format!("https://{}:{port}/redfish/v1/Systems/1/", account.address);
+    let request = client.get(url).basic_auth(&account.user, Some(&account.password));
+    let system: Value = request.send().await?.error_for_status()?.json().await?;
+    let power = system["PowerState"].as_str().context("it does not say")?;
+    Ok(power.to_owned())
 }
 
 fn network(lab: &Lab, task: &TaskState) -> Vec<Check> {

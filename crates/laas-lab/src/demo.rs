@@ -83,6 +83,7 @@ async fn play(args: &Args) -> anyhow::Result<Scene> {
     let state_dir = Some(directory.path().join("lab"));
     let lab = Lab::start(LabOptions {
         hosts: 2,
+        bmcs: Vec::new(),
         pace: Pace::demo(),
         state_dir,
         ..LabOptions::default()

@@ -1,6 +1,6 @@
 //! Faults on demand: what goes wrong, at which peer, and for how long.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -117,6 +117,8 @@ pub struct Faults(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     set: Mutex<BTreeMap<Peer, Fault>>,
+    /// BMCs with faults of HTTP, too.
+    http: Mutex<BTreeSet<Peer>>,
     changes: watch::Sender<u64>,
 }
 
@@ -124,6 +126,7 @@ impl Default for Faults {
     fn default() -> Self {
         Self(Arc::new(Shared {
             set: Mutex::default(),
+            http: Mutex::default(),
             changes: watch::Sender::new(0),
         }))
     }
@@ -133,15 +136,24 @@ impl Faults {
     /// Sets a fault; it replaces the one the peer had.
     pub fn set(&self, peer: Peer, fault: impl Into<Fault>) -> Result<(), FaultError> {
         let fault = fault.into();
-        if !peer.can(fault.kind) {
+        let http = self.0.http.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_of_http = matches!(fault.kind, Kind::Http500 | Kind::Html | Kind::CutJson);
+        if !(peer.can(fault.kind) || is_of_http && http.contains(&peer)) {
             return Err(FaultError::Impossible {
                 peer,
                 kind: fault.kind,
             });
         }
+        drop(http);
         self.locked().insert(peer, fault);
         self.changed();
         Ok(())
+    }
+
+    /// A BMC has a web server: it can fail in all ways of one.
+    pub fn speaks_http(&self, bmc: Peer) {
+        let mut http = self.0.http.lock().unwrap_or_else(PoisonError::into_inner);
+        http.insert(bmc);
     }
 
     /// Takes the peer's fault away.
@@ -290,7 +302,11 @@ mod tests {
     #[test]
     fn what_a_peer_cannot_do_is_refused() {
         let faults = Faults::default();
+        let bmc = Peer::Bmc("pod2".into());
+        faults.speaks_http(bmc.clone());
+        assert!(faults.set(bmc.clone(), Kind::Html).is_ok());
         for (peer, kind) in [
+            (bmc, Kind::LieDone),
             (Peer::Ldap, Kind::Lie),
             (Peer::Switch, Kind::LieDone),
             (Peer::Bmc("pod1".into()), Kind::Html),

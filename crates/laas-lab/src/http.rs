@@ -11,8 +11,10 @@ use hyper::body::Incoming;
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinHandle, JoinSet};
+use tokio_rustls::TlsAcceptor;
 
 use crate::faults::{Faults, Kind, Peer};
 
@@ -42,7 +44,23 @@ impl Server {
     pub async fn start(ip: Ipv4Addr, peer: Peer, router: Router, faults: Faults) -> io::Result<Self> {
         let listener = TcpListener::bind((ip, 0)).await?;
         let address = listener.local_addr()?;
-        let task = tokio::spawn(accept(listener, peer, router, faults));
+        let task = tokio::spawn(accept(listener, None, peer, router, faults));
+        Ok(Self { address, task })
+    }
+
+    /// Listens at `address` and speaks HTTP over TLS.
+    ///
+    /// # Errors
+    /// What binding the address says.
+    pub async fn start_tls(
+        address: SocketAddr,
+        peer: Peer,
+        router: Router,
+        faults: Faults,
+        tls: TlsAcceptor,
+    ) -> io::Result<Self> {
+        let listener = TcpListener::bind(address).await?;
+        let task = tokio::spawn(accept(listener, Some(tls), peer, router, faults));
         Ok(Self { address, task })
     }
 
@@ -63,7 +81,7 @@ impl Drop for Server {
     }
 }
 
-async fn accept(listener: TcpListener, peer: Peer, router: Router, faults: Faults) {
+async fn accept(listener: TcpListener, tls: Option<TlsAcceptor>, peer: Peer, router: Router, faults: Faults) {
     // Dropped with this future, so that no connection outlives its server.
     let mut connections = JoinSet::new();
     loop {
@@ -79,14 +97,27 @@ async fn accept(listener: TcpListener, peer: Peer, router: Router, faults: Fault
             continue;
         }
         let (peer, router, faults) = (peer.clone(), router.clone(), faults.clone());
+        let tls = tls.clone();
         connections.spawn(async move {
-            let service = service_fn(|request| answer(request, peer.clone(), router.clone(), faults.clone()));
-            // An error is the client's going away, or a refusal.
-            let _ = hyper::server::conn::http1::Builder::new()
-                .serve_connection(TokioIo::new(stream), service)
-                .await;
+            match tls {
+                None => serve(stream, peer, router, faults).await,
+                Some(tls) => {
+                    // A client that does not trust the certificate goes away.
+                    if let Ok(stream) = tls.accept(stream).await {
+                        serve(stream, peer, router, faults).await;
+                    }
+                }
+            }
         });
     }
+}
+
+async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin, peer: Peer, router: Router, faults: Faults) {
+    let service = service_fn(|request| answer(request, peer.clone(), router.clone(), faults.clone()));
+    // An error is the client's going away, or a refusal.
+    let _ = hyper::server::conn::http1::Builder::new()
+        .serve_connection(TokioIo::new(stream), service)
+        .await;
 }
 
 /// Closes a connection so that the client sees a reset, not an end.

@@ -38,6 +38,22 @@ pub struct Nic {
     pub socket: Socket,
 }
 
+/// What a host's BMC is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum BmcKind {
+    /// IPMI 2.0.
+    #[default]
+    Ipmi,
+    /// HPE's iLO 5.
+    Ilo5,
+    /// HP's iLO 4, with its own spelling.
+    Ilo4,
+    /// An early iLO 4, whose Redfish has no boot override.
+    Ilo4WithoutBoot,
+    /// Dell's iDRAC: slots for accounts, and a mode with the boot device.
+    Idrac,
+}
+
 /// A host of the lab, as it stands in the rack.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HostSpec {
@@ -47,6 +63,8 @@ pub struct HostSpec {
     pub name: String,
     /// The cards; the first one boots from the network.
     pub nics: Vec<Nic>,
+    /// What its BMC is.
+    pub bmc: BmcKind,
 }
 
 impl HostSpec {
@@ -65,6 +83,7 @@ impl HostSpec {
             number,
             name: format!("pod{number}"),
             nics: (1..=CARDS_PER_HOST).map(nic).collect(),
+            bmc: BmcKind::Ipmi,
         }
     }
 
@@ -76,7 +95,26 @@ impl HostSpec {
             .collect()
     }
 
-    fn key(&self, bmc_port: u16) -> Key {
+    /// How to reach its BMC.
+    fn bmc(&self, access: &Access) -> Value {
+        let mut bmc = json!({
+            "address": bmc_address(self.number), "user": BMC_USER, "password_key": bmc_password_key(&self.name),
+            "mac": format!("02:00:00:00:{:02x}:b0", self.number),
+        });
+        let own = match self.bmc {
+            BmcKind::Ipmi => json!({"driver": "ipmi", "port": access.bmc_port, "cipher": 3}),
+            _ => json!({
+                "driver": "redfish", "port": access.redfish_port,
+                "tls": {"ca": access.bmc_certificate(&self.name)},
+            }),
+        };
+        for (name, value) in own.as_object().into_iter().flatten() {
+            bmc[name] = value.clone();
+        }
+        bmc
+    }
+
+    fn key(&self, access: &Access) -> Key {
         let interface = |nic: &Nic| {
             let text = json!({
                 "mac": nic.mac, "bus": nic.bus, "switch": nic.socket.switch, "port": nic.socket.port,
@@ -94,11 +132,7 @@ impl HostSpec {
             "suse_image": 21,
             "interfaces": self.nics.iter().map(interface).collect::<Map<_, _>>(),
             "addresses": self.addresses(),
-            "bmc": {
-                "driver": "ipmi", "address": bmc_address(self.number), "port": bmc_port,
-                "user": BMC_USER, "cipher": 3, "password_key": bmc_password_key(&self.name),
-                "mac": format!("02:00:00:00:{:02x}:b0", self.number),
-            },
+            "bmc": self.bmc(access),
         });
         public(&self.name, &value)
     }
@@ -138,8 +172,12 @@ pub struct Access {
     pub ssh_port: u16,
     /// The key that every image lets in as root.
     pub ssh_key: PathBuf,
-    /// The port of every BMC.
+    /// The port of every BMC with IPMI.
     pub bmc_port: u16,
+    /// The port of every BMC with Redfish.
+    pub redfish_port: u16,
+    /// The lab's directory, in which each host has one.
+    pub directory: PathBuf,
     /// The password of [`BMC_USER`], by host.
     pub bmc_passwords: BTreeMap<String, String>,
 }
@@ -151,7 +189,7 @@ impl Access {
         let switch = json!({
             "driver": "nxos", "url": self.switch, "user": SWITCH_USER, "password": self.switch_password,
         });
-        let mut keys: Vec<Key> = hosts.iter().map(|host| host.key(self.bmc_port)).collect();
+        let mut keys: Vec<Key> = hosts.iter().map(|host| host.key(self)).collect();
         keys.push(public("hosts", &json!(names)));
         keys.push(secret(
             &format!("switch_{}", switch_address(1)),
@@ -161,6 +199,11 @@ impl Access {
         let passwords = self.bmc_passwords.iter();
         keys.extend(passwords.map(|(host, password)| secret(&bmc_password_key(host), password)));
         keys
+    }
+
+    /// The certificate of a host's BMC, if it has a Redfish service.
+    pub fn bmc_certificate(&self, host: &str) -> PathBuf {
+        self.directory.join(host).join("bmc.crt")
     }
 
     /// The pack's configuration; `timing` is that of the pace.
@@ -192,7 +235,7 @@ impl Access {
         json!({
             "dashboard": self.dashboard, "lab_name": LAB_NAME, "fog": self.fog, "switch": self.switch,
             "ldap": self.ldap, "ldaps": self.ldaps, "bot": self.bot, "ssh_port": self.ssh_port,
-            "bmc_port": self.bmc_port,
+            "bmc_port": self.bmc_port, "redfish_port": self.redfish_port,
         })
     }
 }

@@ -22,7 +22,7 @@ use crate::dashboard::{self, Dashboard};
 use crate::faults::{Faults, Peer};
 use crate::fog::{Fog, Version, WEB_ROOT};
 use crate::http::Server;
-use crate::inventory::{Access, BMC_USER, HostSpec, LAB_NAME, SWITCH_USER, key_file, ports_of};
+use crate::inventory::{Access, BMC_USER, BmcKind, HostSpec, LAB_NAME, SWITCH_USER, key_file, ports_of};
 use crate::machine::{Machine, MachineOptions, Ports};
 use crate::nxos::Nxos;
 use crate::pace::Pace;
@@ -37,6 +37,8 @@ const FIRST_IMAGE: u32 = 24;
 pub struct LabOptions {
     /// How many hosts: `pod1`, `pod2` and so on.
     pub hosts: u8,
+    /// What their BMCs are, from `pod1` on; the others have IPMI.
+    pub bmcs: Vec<BmcKind>,
     /// How long slow things take.
     pub pace: Pace,
     /// Which FOG there is.
@@ -51,6 +53,7 @@ impl Default for LabOptions {
     fn default() -> Self {
         Self {
             hosts: 2,
+            bmcs: Vec::new(),
             pace: Pace::zero(),
             fog: Version::default(),
             state_dir: None,
@@ -97,7 +100,10 @@ impl Lab {
         fs::create_dir_all(&directory)
             .with_context(|| format!("cannot make the directory `{}`", directory.display()))?;
         let directory = directory.canonicalize()?;
-        let hosts: Vec<HostSpec> = (1..=options.hosts).map(HostSpec::numbered).collect();
+        let mut hosts: Vec<HostSpec> = (1..=options.hosts).map(HostSpec::numbered).collect();
+        for (host, kind) in hosts.iter_mut().zip(&options.bmcs) {
+            host.bmc = *kind;
+        }
         let (cabling, faults) = (Cabling::default(), Faults::default());
         let pace = options.pace;
 
@@ -150,6 +156,8 @@ impl Lab {
             ssh_port: ports.ssh,
             ssh_key: make_key(&directory).await?,
             bmc_port: ports.bmc,
+            redfish_port: ports.redfish,
+            directory: directory.clone(),
             bmc_passwords: hosts.iter().map(|host| (host.name.clone(), secret())).collect(),
         };
         let mut starting = JoinSet::new();

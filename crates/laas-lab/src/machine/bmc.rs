@@ -1,5 +1,5 @@
 //! The BMC: a real `ipmi_sim`, whose hooks reach the machine, behind a relay
-//! that loses what the faults say.
+//! that loses what the faults say; or a Redfish service.
 
 mod relay;
 mod simulator;
@@ -15,7 +15,10 @@ use tokio::task::JoinSet;
 use self::relay::Relay;
 use self::simulator::{Flags, Simulator};
 use super::Shared;
+use super::redfish::Service;
 use crate::faults::{Kind, Peer};
+use crate::http::Server;
+use crate::inventory::BmcKind;
 
 /// Where the real ipmi_sim of host N listens, on the BMC's own port.
 fn hidden(host: u8, wrong: bool) -> Ipv4Addr {
@@ -23,18 +26,22 @@ fn hidden(host: u8, wrong: bool) -> Ipv4Addr {
 }
 
 /// The BMC of one machine; it ends when it is dropped.
-#[derive(Debug)]
-pub struct Bmc {
-    tasks: JoinSet<()>,
+pub enum Bmc {
+    Ipmi(JoinSet<()>),
+    Redfish(Arc<Service>, Option<Server>),
 }
 
 impl Bmc {
     /// Starts the BMC; it answers when this returns.
     ///
     /// # Errors
-    /// What binding its addresses and starting `ipmi_sim` says, or that it
-    /// does not answer.
+    /// What binding its addresses, starting `ipmi_sim` or making a certificate
+    /// says, or that it does not answer.
     pub async fn start(shared: Arc<Shared>) -> io::Result<Self> {
+        if shared.options.host.bmc != BmcKind::Ipmi {
+            let (service, server) = Service::start(shared).await?;
+            return Ok(Self::Redfish(service, Some(server)));
+        }
         let number = shared.options.host.number;
         let hooks = TcpListener::bind((hidden(number, false), 0)).await?;
         let hook_address = hooks.local_addr()?;
@@ -47,12 +54,23 @@ impl Bmc {
         tasks.spawn(simulator.run());
         tasks.spawn(listen(hooks, shared, flags));
         tasks.spawn(relay.run());
-        Ok(Self { tasks })
+        Ok(Self::Ipmi(tasks))
+    }
+
+    /// The Redfish service, if it is one.
+    pub fn service(&self) -> Option<&Service> {
+        match self {
+            Self::Ipmi(_) => None,
+            Self::Redfish(service, _) => Some(service),
+        }
     }
 
     /// Ends all of it. Its processes are killed as their tasks are dropped.
     pub fn stop(&mut self) {
-        self.tasks.abort_all();
+        match self {
+            Self::Ipmi(tasks) => tasks.abort_all(),
+            Self::Redfish(_, server) => drop(server.take()),
+        }
     }
 }
 

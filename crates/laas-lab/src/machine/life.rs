@@ -148,7 +148,11 @@ impl Life {
     async fn boot_until_off(&self) -> Result<(), Dead> {
         loop {
             let device = self.change(|state| {
-                let device = state.boot.device();
+                state.bios.start();
+                let device = match state.boot.is_set() {
+                    true => state.boot.device(),
+                    false => state.bios.device(),
+                };
                 if !state.boot.persistent {
                     state.boot = BootOverride::default();
                 }

@@ -1,11 +1,12 @@
 //! A bare-metal host without the metal.
 //!
-//! It has a BMC (a real `ipmi_sim`), a disk (a directory that an image is
+//! It has a BMC (a real `ipmi_sim`, or a Redfish service), a disk (a directory that an image is
 //! written to), cards whose cables end in switch ports, and, while it is on
 //! and its disk holds a system, a real sshd in namespaces of its own. It is
 //! reached on the addresses its system has configured, while the switch
 //! carries their VLANs.
 
+mod bios;
 mod bmc;
 pub(crate) mod children;
 mod disk;
@@ -13,6 +14,7 @@ mod life;
 mod network;
 mod packages;
 mod ports;
+mod redfish;
 mod sandbox;
 mod wire;
 
@@ -37,6 +39,7 @@ pub(crate) use disk::copy;
 pub use packages::PACKAGE;
 pub use ports::Ports;
 
+use bios::Bios;
 use bmc::Bmc;
 use sandbox::Sandbox;
 use wire::{Ends, Wire};
@@ -60,9 +63,9 @@ pub struct MachineOptions {
     pub ports: Ports,
     /// The public key, as in `authorized_keys`, that every image lets in.
     pub authorized_key: String,
-    /// The BMC's administrator, in user slot 2.
+    /// The BMC's administrator, in user slot 2 where there are slots.
     pub bmc_user: String,
-    /// The administrator's password. ipmi_sim takes 16 bytes at most.
+    /// The administrator's password. BMCs take 16 bytes at most.
     pub bmc_password: String,
 }
 
@@ -103,6 +106,11 @@ impl BootOverride {
             BootName::Pxe => Device::Pxe,
             _ => Device::Disk,
         }
+    }
+
+    /// Whether the BMC overrides the firmware's own order at all.
+    fn is_set(self) -> bool {
+        self.name != BootName::None
     }
 
     fn ipmi_name(self) -> &'static str {
@@ -225,11 +233,13 @@ pub enum MachineError {
         source: io::Error,
     },
     /// The BMC does not start.
-    #[error("the BMC of `{host}` does not start; are `ipmi_sim` and `unshare` installed, and are you root?")]
+    #[error(
+        "the BMC of `{host}` does not start; are `ipmi_sim`, `unshare` and `openssl` installed, and are you root?"
+    )]
     Bmc {
         /// The machine.
         host: String,
-        /// What `ipmi_sim` or its address says.
+        /// What `ipmi_sim`, `openssl` or its address says.
         source: io::Error,
     },
     /// The disk cannot be written.
@@ -273,6 +283,7 @@ struct State {
     boots: Vec<Device>,
     events: Vec<Event>,
     lan: BTreeMap<&'static str, String>,
+    bios: Bios,
 }
 
 /// A card in standby hears magic packets if its port lets them through.
@@ -347,6 +358,38 @@ impl Machine {
     /// What the BMC was told to boot from.
     pub fn boot_override(&self) -> BootOverride {
         self.shared.boot_device()
+    }
+
+    /// The administrator's password of the firmware; empty if there is none.
+    pub fn bios_password(&self) -> String {
+        self.shared.bios(|bios| bios.password.clone())
+    }
+
+    /// Sets the firmware's password, as somebody at the console would.
+    pub fn set_bios_password(&self, password: &str) {
+        self.shared.bios(|bios| password.clone_into(&mut bios.password));
+    }
+
+    /// Asks the firmware for some other setting, which it takes at the next
+    /// start and says `message` about, as somebody with another tool would.
+    pub fn ask_bios(&self, message: &'static str) {
+        self.shared.bios(|bios| bios.asked_other = Some(message));
+    }
+
+    /// The names of the accounts that a BMC with Redfish lets in.
+    pub fn bmc_accounts(&self) -> Vec<String> {
+        self.bmc
+            .service()
+            .map(|service| service.names())
+            .unwrap_or_default()
+    }
+
+    /// What a BMC with Redfish was told so far, reads apart.
+    pub fn bmc_heard(&self) -> Vec<String> {
+        self.bmc
+            .service()
+            .map(|service| service.heard())
+            .unwrap_or_default()
     }
 
     /// The system on the disk. `None` for a disk that is empty, or broken as
@@ -491,6 +534,7 @@ impl Shared {
                 boots: Vec::new(),
                 events: Vec::new(),
                 lan,
+                bios: Bios::default(),
             }),
             changes: watch::Sender::new(0),
             ends: watch::Sender::new(Ends::default()),
@@ -506,6 +550,10 @@ impl Shared {
         let result = change(&mut self.locked());
         self.changes.send_modify(|count| *count += 1);
         result
+    }
+
+    fn bios<T>(&self, change: impl FnOnce(&mut Bios) -> T) -> T {
+        self.change(|state| change(&mut state.bios))
     }
 
     fn lan_setting(&self, name: &str) -> Option<String> {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 /// Where ports are kept: an address that no part of a lab uses otherwise.
 const ANCHOR: Ipv4Addr = Ipv4Addr::new(127, 96, 255, 255);
 
-/// The port of SSH and the port of IPMI on all machines of a lab.
+/// The ports of SSH, of IPMI and of Redfish on all machines of a lab.
 ///
 /// Labs that run side by side use the same addresses; as each keeps its ports
 /// on one address for as long as it lives, they never meet.
@@ -17,8 +17,10 @@ pub struct Ports {
     pub ssh: u16,
     /// UDP, on each BMC's address.
     pub bmc: u16,
+    /// TCP, on the address of each BMC with a Redfish service.
+    pub redfish: u16,
     /// Held, not used.
-    _kept: Arc<(TcpListener, UdpSocket)>,
+    _kept: Arc<(TcpListener, UdpSocket, TcpListener)>,
 }
 
 impl Ports {
@@ -28,10 +30,12 @@ impl Ports {
     /// What binding says.
     pub fn take() -> io::Result<Self> {
         let (ssh, bmc) = (TcpListener::bind((ANCHOR, 0))?, UdpSocket::bind((ANCHOR, 0))?);
+        let redfish = TcpListener::bind((ANCHOR, 0))?;
         Ok(Self {
             ssh: ssh.local_addr()?.port(),
             bmc: bmc.local_addr()?.port(),
-            _kept: Arc::new((ssh, bmc)),
+            redfish: redfish.local_addr()?.port(),
+            _kept: Arc::new((ssh, bmc, redfish)),
         })
     }
 }

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use laas_lab::dashboard::{BookedHost, BookingSpec, Role, TaskType, Vlan};
 use laas_lab::fog::Version;
+use laas_lab::inventory::BmcKind;
 use laas_lab::lab::LabOptions;
 use serde_json::{Value, json};
 
@@ -75,6 +76,18 @@ async fn a_booking_ends_with_eight_true_tasks_in_few_executions() {
             .unwrap();
         assert_eq!(second["result"]["stdout"]["changed"], false, "{second:#}");
     }
+    house.assert_whole(&job).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hosts_with_redfish_are_lent_out_as_those_with_ipmi() {
+    let options = LabOptions {
+        bmcs: vec![BmcKind::Ilo5, BmcKind::Idrac],
+        ..LabOptions::default()
+    };
+    let house = House::of(options, &pack(), json!({})).await;
+    let job = house.book();
+    let job = house.settled(job).await;
     house.assert_whole(&job).await;
 }
 

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use laas_lab::cabling::bmc_address;
 use laas_lab::checks::{self, Tenant};
 use laas_lab::dashboard::{CaptureBooking, JobState, TaskType, UserSpec};
-use laas_lab::inventory::BMC_USER;
+use laas_lab::inventory::{BMC_USER, BmcKind};
 use laas_lab::lab::{Lab, LabOptions};
 use laas_lab::machine::Machine;
 use laas_lab::stack::{Stack, StackOptions, is_over};
@@ -208,6 +208,9 @@ impl House {
 
     /// The names in the BMC's list of users.
     pub async fn bmc_users(&self, machine: &Machine) -> Vec<String> {
+        if machine.host().bmc != BmcKind::Ipmi {
+            return machine.bmc_accounts();
+        }
         let access = self.lab.access();
         let output = tokio::process::Command::new("ipmitool")
             .args(["-I", "lanplus", "-C", "3", "-U", BMC_USER, "-E"])

@@ -11,7 +11,7 @@ use laas_lab::cabling::{
     switch_address,
 };
 use laas_lab::faults::Faults;
-use laas_lab::inventory::HostSpec;
+use laas_lab::inventory::{BmcKind, HostSpec};
 use laas_lab::machine::{Machine, MachineOptions, Phase, Ports};
 use laas_lab::pace::Pace;
 use tokio::process::Command;
@@ -19,7 +19,7 @@ use tokio::process::Command;
 /// More than any of this takes on a busy machine.
 pub const LIMIT: Duration = Duration::from_secs(60);
 
-const PASSWORD: &str = "rack-and-roll";
+pub const PASSWORD: &str = "rack-and-roll";
 
 /// A PXE server that is told what to order, and remembers what it heard.
 #[derive(Default)]
@@ -83,6 +83,8 @@ pub struct Rack {
     pub orders: Arc<Orders>,
     pub ports: Ports,
     pub key: PathBuf,
+    /// Of a BMC with Redfish.
+    pub certificate: PathBuf,
     _directory: tempfile::TempDir,
 }
 
@@ -94,6 +96,10 @@ impl Rack {
     /// The first card's port has the management VLAN untagged; the others
     /// carry nothing.
     pub async fn at(pace: Pace) -> Self {
+        Self::with(pace, BmcKind::Ipmi).await
+    }
+
+    pub async fn with(pace: Pace, bmc: BmcKind) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let key = directory.path().join("id");
         let made = Command::new("ssh-keygen")
@@ -104,7 +110,10 @@ impl Rack {
         let (cabling, faults) = (Cabling::default(), Faults::default());
         let (orders, ports) = (Arc::new(Orders::default()), Ports::take().unwrap());
         let machine = Machine::start(MachineOptions {
-            host: HostSpec::numbered(1),
+            host: HostSpec {
+                bmc,
+                ..HostSpec::numbered(1)
+            },
             state_dir: directory.path().to_owned(),
             pace,
             cabling: cabling.clone(),
@@ -121,6 +130,7 @@ impl Rack {
             faults,
             orders,
             ports,
+            certificate: directory.path().join("pod1/bmc.crt"),
             key,
             _directory: directory,
         };

@@ -18,6 +18,7 @@ mod lab;
 mod machine;
 mod machine_bmc;
 mod machine_disk;
+mod machine_redfish;
 mod machine_wire;
 mod nxos;
 mod secrets;
