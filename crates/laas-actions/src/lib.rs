@@ -1,5 +1,6 @@
 //! One module per action; `src/bin/<action>.rs` is one line each.
 
+pub mod bios_password;
 pub mod bmc_info;
 mod bmcs;
 mod fog_tasks;
@@ -35,6 +36,7 @@ use laas_core::action::command;
 /// The command of every action, which `cargo xtask check-pack` compares with the YAML.
 pub fn commands() -> Vec<clap::Command> {
     vec![
+        command::<bios_password::Args>(),
         command::<bmc_info::Args>(),
         command::<bmc_user::Args>(),
         command::<boot_booked_hosts::Args>(),

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+mod bios_password;
 mod bmc;
 mod bmc_faults;
 mod bmc_revoke;
@@ -18,6 +19,7 @@ mod ipmitool;
 mod keys;
 mod note_systems;
 mod pack;
+mod redfish;
 #[path = "../../../laas-bmc/tests/it/sim.rs"]
 mod sim;
 mod snapshots;

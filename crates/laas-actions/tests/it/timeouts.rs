@@ -7,11 +7,13 @@ use std::path::Path;
 /// How long each action can take when the configuration allows as much as it may: the waits that it makes one after the
 /// other, and as many exchanges as it has with peers that answer at the last moment.
 const LONGEST: &[(&str, u64)] = &[
-    // The lock, seven answers, and the sensors.
-    ("bmc_info", MOST_POWER + 12 * MOST_CALL),
-    // The lock, the answers to look at, a list, a login, the account with a long password and then with a short one,
-    // and the dashboard.
-    ("bmc_user", MOST_POWER + 26 * MOST_CALL),
+    // The lock, two resets of a host that is off, each after one that was under way, and the answers.
+    ("bios_password", 5 * MOST_POWER + 3 * MOST_BOOT + 30 * MOST_CALL),
+    // The lock, and by Redfish what the BMC, its interfaces and three chassis say.
+    ("bmc_info", MOST_POWER + 20 * MOST_CALL),
+    // The lock, the answers to look at, a list (by Redfish of sixteen accounts, one by one), a login, the account with a
+    // long password and then with a short one, and the dashboard.
+    ("bmc_user", MOST_POWER + 50 * MOST_CALL),
     // An hour in which hosts are begun, and the last one.
     ("boot_booked_hosts", 3600 + 2 * MOST_POWER + 15 * MOST_CALL),
     // Twice as many hosts as go side by side.
@@ -20,9 +22,9 @@ const LONGEST: &[(&str, u64)] = &[
     ("fog_capture", MOST_IMAGE + 60 * MOST_CALL),
     ("fog_image", MOST_IMAGE + 10 * MOST_CALL),
     ("host_network", 12 * MOST_CALL),
-    ("ipmi_boot_device", MOST_POWER + 10 * MOST_CALL),
+    ("ipmi_boot_device", MOST_POWER + 12 * MOST_CALL),
     // The lock, a soft off that is waited for in vain, and a hard one; each press may be tried twice.
-    ("ipmi_power", 3 * MOST_POWER + 9 * MOST_CALL),
+    ("ipmi_power", 3 * MOST_POWER + 20 * MOST_CALL),
     // Ten times as many hosts as go side by side.
     ("note_systems", 10 * MOST_CALL),
     ("plan_job", 10 * MOST_CALL),

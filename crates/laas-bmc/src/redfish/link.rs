@@ -44,6 +44,12 @@ impl Link {
         self.with_slash() == other.with_slash()
     }
 
+    /// The last word of it.
+    pub fn name(&self) -> &str {
+        let last = self.0.iter().rev().find(|s| !s.is_empty());
+        last.map_or("", String::as_str)
+    }
+
     pub fn segments(&self) -> Vec<&str> {
         self.0.iter().map(String::as_str).collect()
     }

@@ -107,14 +107,6 @@ impl Redfish {
             }),
         }
     }
-
-    /// A login with a password that nobody knows.
-    fn unknown(&self) -> Result<Login, BmcError> {
-        Ok(Login {
-            user: String::new(),
-            password: Secret::random(PASSWORD).map_err(|_| BmcError::Random)?,
-        })
-    }
 }
 
 fn systems() -> Link {
@@ -219,23 +211,23 @@ impl Bmc for Redfish {
 
     fn users(&self) -> Result<Vec<User>, BmcError> {
         let (_, flavour) = self.system()?;
-        Ok(Accounts::read(&self.client, flavour)?.users())
+        Accounts::find(&self.client, flavour)?.users()
     }
 
     fn user(&self, slot: &BmcSlot) -> Result<User, BmcError> {
         let (_, flavour) = self.system()?;
-        Ok(Accounts::read(&self.client, flavour)?.user(slot))
+        Accounts::find(&self.client, flavour)?.user(slot)
     }
 
     fn set_user(&self, slot: &BmcSlot, login: &Login, privilege: Privilege) -> Result<BmcSlot, BmcError> {
         let (_, flavour) = self.system()?;
-        Accounts::read(&self.client, flavour)?.set(&self.client, slot, login, privilege)
+        Accounts::find(&self.client, flavour)?.set(slot, login, privilege)
     }
 
     fn disable_user(&self, slot: &BmcSlot) -> Result<(), BmcError> {
         let (_, flavour) = self.system()?;
-        let unknown = self.unknown()?;
-        Accounts::read(&self.client, flavour)?.disable(&self.client, slot, &unknown)
+        let unknown = Secret::random(PASSWORD).map_err(|_| BmcError::Random)?;
+        Accounts::find(&self.client, flavour)?.disable(slot, &unknown)
     }
 
     fn prove(&self, login: &Login, _: Privilege) -> Result<(), BmcError> {
