@@ -205,3 +205,35 @@ fn redirection(answer: &Answer) -> Option<Option<Link>> {
     let target = target.filter(|t| same_place(t) && t.query().is_none());
     Some(target.and_then(|t| Link::parse(t.path())))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_redirection_leads_to_no_other_place() {
+        let own = "https://10.2.0.1/redfish/v1/Systems/1";
+        let asked = Link::parse("/redfish/v1/Systems/1").unwrap();
+        for (status, location, expected) in [
+            (200, Some("/redfish/v1/Systems/1/"), None),
+            (308, Some("/redfish/v1/Systems/1/"), Some(true)),
+            (308, Some("https://10.2.0.1/redfish/v1/Systems/1/"), Some(true)),
+            (308, Some("https://10.2.0.9/redfish/v1/Systems/1/"), Some(false)),
+            (308, Some("http://10.2.0.1/redfish/v1/Systems/1/"), Some(false)),
+            (302, Some("//evil/redfish/v1/Systems/1/"), Some(false)),
+            (302, Some("/login.html"), Some(false)),
+            (302, Some("/redfish/v1/Systems/1/?next=x"), Some(false)),
+            (302, None, Some(false)),
+        ] {
+            let answer = Answer {
+                url: own.to_owned(),
+                status,
+                content_type: String::new(),
+                location: location.map(str::to_owned),
+                body: String::new(),
+            };
+            let found = redirection(&answer).map(|t| t.is_some_and(|t| t.names(&asked)));
+            assert_eq!(found, expected, "{status} {location:?}");
+        }
+    }
+}
