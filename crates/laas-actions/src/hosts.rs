@@ -167,7 +167,7 @@ pub fn merged(mut failed: Vec<Failed>) -> Option<Failure> {
         failure.error.push_str("; ");
         failure.error.push_str(&other.failure.error);
     }
-    failure.host = Some(names(&hosts));
+    failure.host = (!hosts.is_empty()).then(|| names(&hosts));
     Some(failure)
 }
 

@@ -18,11 +18,13 @@ pub mod fog_image;
 pub mod host_network;
 pub mod ipmi_boot_device;
 pub mod ipmi_power;
+pub mod network_audit;
 pub mod note_systems;
 pub mod plan_job;
 pub mod reboot_host;
 pub mod report_failure;
 pub mod set_hostname;
+pub mod switch_show;
 pub mod switch_vlan;
 pub mod task_status;
 pub mod update_host;
@@ -46,11 +48,13 @@ pub fn commands() -> Vec<clap::Command> {
         command::<host_network::Args>(),
         command::<ipmi_boot_device::Args>(),
         command::<ipmi_power::Args>(),
+        command::<network_audit::Args>(),
         command::<note_systems::Args>(),
         command::<plan_job::Args>(),
         command::<reboot_host::Args>(),
         command::<report_failure::Args>(),
         command::<set_hostname::Args>(),
+        command::<switch_show::Args>(),
         command::<switch_vlan::Args>(),
         command::<task_status::Args>(),
         command::<update_host::Args>(),

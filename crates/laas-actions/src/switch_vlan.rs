@@ -1,6 +1,6 @@
 //! Sets the switch ports of hosts to exactly what a booking asks for.
 
-use crate::hosts::{self, Failed};
+use crate::hosts;
 use crate::switches::{self, Socket, Switched};
 use laas_core::action::{Action, Context};
 use laas_core::failure::Context as _;
@@ -90,14 +90,7 @@ impl Action for Args {
             let lock = work.lock(context)?;
             work.set(context, dry_run, &lock)
         });
-        for switched in &mut switches {
-            let owners = work.iter().find(|work| work.address == switched.address);
-            for (port, failure) in std::mem::take(&mut switched.failed) {
-                if let Some(owner) = owners.and_then(|work| work.owners.get(&port)) {
-                    failed.push(Failed::one(owner, failure.peer(switches::PEER)));
-                }
-            }
-        }
+        switches::take_failed(&work, &mut switches, &mut failed);
         done.retain(|host| !failed.iter().any(|f| f.hosts.contains(host)));
         match hosts::merged(failed) {
             None => Ok(Output {

@@ -6,7 +6,7 @@ use laas_core::failure::Context as _;
 use laas_core::inventory::{self, Host};
 use laas_core::wait::Deadline;
 use laas_core::{Failure, HostName, lock};
-use laas_switch::{Plan, Pool, Port, PortName, Rules, Switch, VlanSet};
+use laas_switch::{Plan, Pool, Port, PortName, Present, Rules, Switch, VlanSet};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -134,6 +134,18 @@ pub fn gather(
     Ok((work.collect(), failed))
 }
 
+/// Takes the ports that are not as they shall be out of what was done, as failures of their hosts.
+pub fn take_failed(work: &[Work], switches: &mut [Switched], failed: &mut Vec<Failed>) {
+    for switched in switches {
+        let owners = work.iter().find(|work| work.address == switched.address);
+        for (port, failure) in std::mem::take(&mut switched.failed) {
+            if let Some(owner) = owners.and_then(|work| work.owners.get(&port)) {
+                failed.push(Failed::one(owner, failure.peer(PEER)));
+            }
+        }
+    }
+}
+
 /// Does something for each switch at the same time; what fails is the failure of all hosts on the switch.
 pub fn each<T: Send>(
     work: &[Work],
@@ -164,7 +176,48 @@ pub fn each<T: Send>(
     done
 }
 
+/// Every host of the inventory, or those that are named.
+///
+/// # Errors
+/// The inventory can't be read.
+pub fn hosts_or_all(context: &Context, named: Option<Vec<HostName>>) -> Result<BTreeSet<HostName>, Failure> {
+    let names = match named {
+        Some(names) => names,
+        None => inventory::names(context.datastore()?).at_peer("datastore")?,
+    };
+    Ok(names.into_iter().collect())
+}
+
+/// What a switch has now.
+pub struct Read {
+    pub address: String,
+    pub present: Present,
+    /// A restart would change nothing.
+    pub saved: bool,
+}
+
 impl Work {
+    /// Reads the ports of this work. Nobody writes meanwhile, and only one session is taken.
+    ///
+    /// # Errors
+    /// The switch can't be asked.
+    pub fn read(&self, context: &Context) -> Result<Read, Failure> {
+        let switch = self.open(context)?;
+        let _lock = self.lock(context)?;
+        Ok(Read {
+            address: self.address.clone(),
+            present: switch.read(&self.wanted.keys().cloned().collect())?,
+            saved: switch.is_saved()?,
+        })
+    }
+
+    /// The same for some of its hosts.
+    pub fn of_hosts(mut self, hosts: &BTreeSet<HostName>) -> Self {
+        self.owners.retain(|_, owner| hosts.contains(owner));
+        self.wanted.retain(|port, _| self.owners.contains_key(port));
+        self
+    }
+
     /// The switch, to which nothing is said yet.
     ///
     /// # Errors

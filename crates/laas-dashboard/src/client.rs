@@ -2,6 +2,7 @@
 //!
 //! It answers errors as HTML, and 200 to posts that it ignores; no answer is believed before it is read.
 
+use crate::carried::Lists;
 use crate::job::Job;
 use laas_core::http::{Answer, Http, HttpError};
 use laas_core::names::TaskId;
@@ -49,6 +50,8 @@ pub enum DashboardError {
     Answer { what: String, status: u16 },
     #[error("the dashboard's answer for {what} is {found}")]
     Shape { what: String, found: &'static str },
+    #[error("the dashboard's answer for {what} is incomplete: {why}")]
+    Incomplete { what: String, why: String },
     #[error("the dashboard refuses {what}: {error}")]
     Refused { what: String, error: String },
     #[error("the dashboard says yes but did not take {what}")]
@@ -61,7 +64,7 @@ impl Classify for DashboardError {
             Self::Http { source, .. } => source.kind(),
             // It stands for a restart, a thing that is not there, and a save whose mail failed.
             Self::Answer { status, .. } if *status >= 500 => Kind::Unreachable,
-            Self::Shape { .. } | Self::NotTaken { .. } => Kind::Unreachable,
+            Self::Shape { .. } | Self::Incomplete { .. } | Self::NotTaken { .. } => Kind::Unreachable,
             Self::Token | Self::Answer { .. } | Self::Refused { .. } => Kind::Refused,
         }
     }
@@ -109,10 +112,32 @@ impl Dashboard {
             List::Current => "current",
             List::Done => "done",
         };
+        Ok(Job::read_list(&self.list(name)?))
+    }
+
+    /// All jobs of all lists, with nothing left out. A task that moves on meanwhile may stand in two of them.
+    ///
+    /// # Errors
+    /// The dashboard can't be reached or refuses, or something in a list can't be read.
+    pub fn all_jobs(&self) -> Result<Lists, DashboardError> {
+        let read = |name: &str| {
+            Job::read_whole_list(&self.list(name)?).map_err(|why| DashboardError::Incomplete {
+                what: format!("`jobs/{name}`"),
+                why,
+            })
+        };
+        Ok(Lists {
+            new: read("new")?,
+            current: read("current")?,
+            done: read("done")?,
+        })
+    }
+
+    fn list(&self, name: &str) -> Result<Vec<Value>, DashboardError> {
         let what = format!("`jobs/{name}`");
         let answer = self.exchange(&what, self.http.get(&["jobs", name]))?;
         match json(&what, &answer)? {
-            Value::Array(jobs) => Ok(Job::read_list(&jobs)),
+            Value::Array(jobs) => Ok(jobs),
             other => Err(no_answer(&what, &other, "no list")),
         }
     }

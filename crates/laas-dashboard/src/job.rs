@@ -95,6 +95,33 @@ impl Job {
         list.iter().filter_map(Self::read).collect()
     }
 
+    /// As [`Job::read_list`], if nothing had to be left out and every network task can be understood.
+    ///
+    /// # Errors
+    /// What is missing.
+    pub fn read_whole_list(list: &[Value]) -> Result<Vec<Self>, String> {
+        let jobs = Self::read_list(list);
+        if jobs.len() != list.len() {
+            return Err("a job can't be read".to_owned());
+        }
+        for (job, value) in jobs.iter().zip(list) {
+            let groups = value["payload"].as_object().into_iter().flatten();
+            let sizes: Option<Vec<usize>> = groups.map(|(_, group)| Some(group.as_object()?.len())).collect();
+            if sizes.is_none_or(|sizes| sizes.iter().sum::<usize>() != job.tasks.len()) {
+                return Err(format!("a task of job {} can't be read", job.id));
+            }
+            for task in &job.tasks {
+                match &task.work {
+                    Work::Malformed { kind, why } if kind == "network" => {
+                        return Err(format!("the network task `{}` of job {}: {why}", task.id, job.id));
+                    }
+                    _ => {}
+                }
+            }
+        }
+        Ok(jobs)
+    }
+
     fn read(job: &Value) -> Option<Self> {
         let Some(id) = job.get("id").and_then(Value::as_u64) else {
             tracing::warn!("a job of the dashboard has no number");

@@ -83,8 +83,8 @@ pub async fn of_job(lab: &Lab, job: &JobState, tenants: &[Tenant]) -> Vec<Check>
         }
     }
     checks.push(Check {
-        name: "the switch keeps its configuration over a restart".to_owned(),
-        ok: lab.switch().is_saved(),
+        name: "the switches keep their configuration over a restart".to_owned(),
+        ok: lab.switch().is_saved() && lab.eos().is_saved(),
         how: "running and startup configuration compared".to_owned(),
     });
     checks

@@ -18,13 +18,13 @@ use crate::machine::{Machine, Phase};
 
 /// The control API of a lab.
 ///
-/// - `GET /state`: jobs, hosts, FOG's tasks, the switch, mails, messages, faults
+/// - `GET /state`: jobs, hosts, FOG's tasks, the switches, mails, messages, faults
 /// - `POST /users` `{id, username, email, ssh_key}`
 /// - `POST /bookings`: a booking, or `{"capture": {…}}` for the observed one
 /// - `POST /bookings/<id>/end`, `/cancel`, `/delete`
 /// - `POST /hosts/<name>/reimage` `{image}`, `/snapshot`, `/power` `{on}`
 /// - `POST /faults` `{peer, kind, skip, times}`, `DELETE /faults/<peer>`
-/// - `POST /switch/reload`
+/// - `POST /switch/reload`: both of them restart
 pub fn router(lab: Arc<Lab>) -> Router {
     Router::new()
         .route("/state", get(state))
@@ -106,6 +106,7 @@ async fn state(State(lab): Handle) -> Json<Value> {
         "hosts": lab.machines().iter().map(|machine| host(&lab, machine)).collect::<Vec<_>>(),
         "fog": lab.fog().tasks(),
         "switch": lab.switch().counters(),
+        "eos": lab.eos().counters(),
         "bot": lab.bot().messages(),
         "faults": lab.faults().all(),
     }))
@@ -131,7 +132,7 @@ fn host(lab: &Lab, machine: &Machine) -> Value {
     let ports = spec.nics.iter().map(|nic| {
         let port = lab.port_state(&spec.name, &nic.mac).unwrap_or_default();
         json!({
-            "mac": nic.mac, "port": nic.socket.port, "native": port.native,
+            "mac": nic.mac, "switch": nic.socket.switch, "port": nic.socket.port, "native": port.native,
             "vlans": port.allowed.to_string(),
         })
     });
@@ -227,5 +228,6 @@ async fn clear_fault(State(lab): Handle, Path(peer): Path<String>) -> Answer {
 
 async fn reload(State(lab): Handle) -> Answer {
     lab.switch().reload();
+    lab.eos().reload();
     done()
 }

@@ -8,6 +8,8 @@ use std::path::PathBuf;
 use serde_json::{Map, Value, json};
 
 use crate::cabling::{MANAGEMENT_VLAN, Socket, bmc_address, host_address, switch_address};
+use crate::eos::Eos;
+use crate::nxos::Nxos;
 use crate::slapd::{ADMIN, SUFFIX};
 use crate::stack::Key;
 
@@ -15,7 +17,7 @@ use crate::stack::Key;
 pub const LAB_NAME: &str = "UNH_IOL";
 /// The administrator of every BMC.
 pub const BMC_USER: &str = "ADMIN";
-/// The account of the switch.
+/// The account of the switches.
 pub const SWITCH_USER: &str = "admin";
 
 /// Where a port's native VLAN goes that carries nothing.
@@ -24,6 +26,32 @@ const PARKING_VLAN: u16 = 999;
 const PUBLIC_VLANS: [u16; 3] = [11, 12, 13];
 
 const CARDS_PER_HOST: u8 = 3;
+
+/// The lab's switches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Make {
+    /// Switch 1, a Nexus.
+    Nxos,
+    /// Switch 2, of Arista.
+    Eos,
+}
+
+impl Make {
+    /// Where the switch is.
+    pub fn address(self) -> Ipv4Addr {
+        switch_address(match self {
+            Self::Nxos => 1,
+            Self::Eos => 2,
+        })
+    }
+
+    fn port_name(self, port: u16) -> String {
+        match self {
+            Self::Nxos => Nxos::port_name(port),
+            Self::Eos => Eos::port_name(port),
+        }
+    }
+}
 
 /// A network card.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,13 +98,19 @@ pub struct HostSpec {
 impl HostSpec {
     /// The host with this number, three cards on the first switch.
     pub fn numbered(number: u8) -> Self {
+        Self::cabled(number, |_, _| Make::Nxos)
+    }
+
+    /// The host with this number. `cabled` says where the cable of a card (from 1) of a host ends; the number of the
+    /// port is the same on either switch.
+    pub fn cabled(number: u8, cabled: fn(host: u8, card: u8) -> Make) -> Self {
         let nic = |card: u8| Nic {
             mac: format!("02:00:00:00:{number:02x}:{card:02x}"),
             bus: format!("0000:{card:02x}:00.0"),
             name: format!("eno{card}"),
             socket: Socket {
-                switch: switch_address(1),
-                port: format!("Ethernet1/{}", ports_of(number - 1) + u16::from(card)),
+                switch: cabled(number, card).address(),
+                port: cabled(number, card).port_name(ports_of(number - 1) + u16::from(card)),
             },
         };
         Self {
@@ -154,10 +188,14 @@ pub struct Access {
     pub fog: String,
     /// FOG's tokens as its pages show them: the global one and the user's.
     pub fog_tokens: [String; 2],
-    /// The switch's API.
+    /// The API of the Nexus.
     pub switch: String,
     /// The password of [`SWITCH_USER`].
     pub switch_password: String,
+    /// The API of the Arista switch.
+    pub eos: String,
+    /// The password of [`SWITCH_USER`] there.
+    pub eos_password: String,
     /// The directory over TLS.
     pub ldaps: String,
     /// The directory with StartTLS.
@@ -186,15 +224,20 @@ impl Access {
     /// Every key that the pack looks for in the datastore.
     pub fn keys(&self, hosts: &[HostSpec]) -> Vec<Key> {
         let names: Vec<&str> = hosts.iter().map(|host| host.name.as_str()).collect();
-        let switch = json!({
-            "driver": "nxos", "url": self.switch, "user": SWITCH_USER, "password": self.switch_password,
-        });
+        let switch = |driver: &str, url: &str, password: &str| {
+            json!({"driver": driver, "url": url, "user": SWITCH_USER, "password": password}).to_string()
+        };
         let mut keys: Vec<Key> = hosts.iter().map(|host| host.key(self)).collect();
         keys.push(public("hosts", &json!(names)));
-        keys.push(secret(
-            &format!("switch_{}", switch_address(1)),
-            &switch.to_string(),
-        ));
+        for (make, driver, url, password) in [
+            (Make::Nxos, "nxos", &self.switch, &self.switch_password),
+            (Make::Eos, "eos", &self.eos, &self.eos_password),
+        ] {
+            keys.push(secret(
+                &format!("switch_{}", make.address()),
+                &switch(driver, url, password),
+            ));
+        }
         keys.push(secret("lab_auth_token", &self.lab_token));
         let passwords = self.bmc_passwords.iter();
         keys.extend(passwords.map(|(host, password)| secret(&bmc_password_key(host), password)));
@@ -233,7 +276,7 @@ impl Access {
     /// What may be shown to anybody: addresses and files, no secret.
     pub fn endpoints(&self) -> Value {
         json!({
-            "dashboard": self.dashboard, "lab_name": LAB_NAME, "fog": self.fog, "switch": self.switch,
+            "dashboard": self.dashboard, "lab_name": LAB_NAME, "fog": self.fog, "switch": self.switch, "eos": self.eos,
             "ldap": self.ldap, "ldaps": self.ldaps, "bot": self.bot, "ssh_port": self.ssh_port,
             "bmc_port": self.bmc_port, "redfish_port": self.redfish_port,
         })

@@ -17,12 +17,15 @@ use tokio::task::JoinSet;
 use uuid::Uuid;
 
 use crate::bot::Bot;
-use crate::cabling::{Cabling, PortState, switch_address};
+use crate::cabling::{Cabling, PortState};
 use crate::dashboard::{self, Dashboard};
+use crate::eos::Eos;
 use crate::faults::{Faults, Peer};
 use crate::fog::{Fog, Version, WEB_ROOT};
 use crate::http::Server;
-use crate::inventory::{Access, BMC_USER, BmcKind, HostSpec, LAB_NAME, SWITCH_USER, key_file, ports_of};
+use crate::inventory::{
+    Access, BMC_USER, BmcKind, HostSpec, LAB_NAME, Make, SWITCH_USER, key_file, ports_of,
+};
 use crate::machine::{Machine, MachineOptions, Ports};
 use crate::nxos::Nxos;
 use crate::pace::Pace;
@@ -41,6 +44,8 @@ pub struct LabOptions {
     pub bmcs: Vec<BmcKind>,
     /// How long slow things take.
     pub pace: Pace,
+    /// Which switch the cable of a card (from 1) of a host (from 1) goes to.
+    pub cabled: fn(host: u8, card: u8) -> Make,
     /// Which FOG there is.
     pub fog: Version,
     /// Where disks, daemons and files are kept. `None`: in a temporary
@@ -55,6 +60,7 @@ impl Default for LabOptions {
             hosts: 2,
             bmcs: Vec::new(),
             pace: Pace::zero(),
+            cabled: |_, _| Make::Nxos,
             fog: Version::default(),
             state_dir: None,
         }
@@ -67,6 +73,7 @@ pub struct Lab {
     dashboard: Dashboard,
     fog: Fog,
     switch: Nxos,
+    eos: Eos,
     slapd: Slapd,
     bot: Bot,
     machines: Vec<Machine>,
@@ -100,7 +107,9 @@ impl Lab {
         fs::create_dir_all(&directory)
             .with_context(|| format!("cannot make the directory `{}`", directory.display()))?;
         let directory = directory.canonicalize()?;
-        let mut hosts: Vec<HostSpec> = (1..=options.hosts).map(HostSpec::numbered).collect();
+        let mut hosts: Vec<HostSpec> = (1..=options.hosts)
+            .map(|number| HostSpec::cabled(number, options.cabled))
+            .collect();
         for (host, kind) in hosts.iter_mut().zip(&options.bmcs) {
             host.bmc = *kind;
         }
@@ -115,24 +124,22 @@ impl Lab {
             dashboard.add_host(dashboard::HostSpec::new(&host.name, &macs))?;
             fog.add_host(&host.name, macs.iter().map(|mac| (*mac).into()), FIRST_IMAGE);
         }
-        let switch_password = secret();
+        let [switch_password, eos_password] = [secret(), secret()];
+        let (ports, time) = (ports_of(options.hosts), pace.switch);
+        let places = [Make::Nxos, Make::Eos].map(Make::address);
         let account = (SWITCH_USER, switch_password.as_str());
-        let place = switch_address(1);
-        let switch = Nxos::new(
-            place,
-            ports_of(options.hosts),
-            account,
-            cabling.clone(),
-            pace.switch,
-        );
+        let switch = Nxos::new(places[0], ports, account, cabling.clone(), time);
+        let account = (SWITCH_USER, eos_password.as_str());
+        let eos = Eos::new(places[1], ports, account, cabling.clone(), time);
         let bot = Bot::default();
 
         let mut servers = Vec::new();
         for (ip, peer, router) in [
             (Ipv4Addr::LOCALHOST, Peer::Dashboard, dashboard.router()),
             (Ipv4Addr::LOCALHOST, Peer::Fog, fog.router()),
-            (place, Peer::Switch, switch.router()),
+            (places[0], Peer::Switch, switch.router()),
             (Ipv4Addr::LOCALHOST, Peer::Bot, bot.router()),
+            (places[1], Peer::Switch, eos.router()),
         ] {
             servers.push(Server::start(ip, peer, router, faults.clone()).await?);
         }
@@ -148,6 +155,8 @@ impl Lab {
             fog_tokens: [fog.shown_api_token(), fog.shown_user_token()],
             switch: servers[2].url(),
             switch_password,
+            eos: servers[4].url(),
+            eos_password,
             ldaps: slapd.ldaps_url(),
             ldap: slapd.ldap_url(),
             ca: slapd.ca_file(),
@@ -187,6 +196,7 @@ impl Lab {
             dashboard,
             fog,
             switch,
+            eos,
             slapd,
             bot,
             machines,
@@ -214,9 +224,14 @@ impl Lab {
         &self.fog
     }
 
-    /// The switch, for its counters and a restart.
+    /// The Nexus, for its counters and a restart.
     pub fn switch(&self) -> &Nxos {
         &self.switch
+    }
+
+    /// The Arista switch.
+    pub fn eos(&self) -> &Eos {
+        &self.eos
     }
 
     /// The directory.

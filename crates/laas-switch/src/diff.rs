@@ -2,7 +2,9 @@
 
 use crate::{Mode, Pool, Port, PortName, Present, VlanSet, VlanState};
 use laas_core::VlanId;
+use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 /// One change, in the order in which it is to be made.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,4 +69,79 @@ pub fn diff(present: &Present, wanted: &BTreeMap<PortName, Port>, pool: &Pool) -
         .filter(|(id, vlan)| vlan.ours && pool.may_remove(**id) && !held.contains(**id))
         .map(|(id, _)| Change::RemoveVlan(*id));
     vlans.chain(ports).chain(unused).collect()
+}
+
+/// One way in which a port is not as wanted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Difference {
+    /// It is no trunk.
+    Mode {
+        found: Mode,
+    },
+    /// Untagged frames belong to another VLAN.
+    Native {
+        found: VlanId,
+        wanted: VlanId,
+    },
+    Extra {
+        vlans: VlanSet,
+    },
+    Missing {
+        vlans: VlanSet,
+    },
+    /// It is let through, and the switch does not have it or has suspended it.
+    Inactive {
+        vlan: VlanId,
+    },
+}
+
+/// How the port of a switch differs from what is wanted; nothing if it does not.
+pub fn differences(present: &Present, now: &Port, wanted: &Port) -> Vec<Difference> {
+    let carried: VlanSet = match now.mode {
+        Mode::Access => now.access.into_iter().collect(),
+        Mode::Trunk => now.allowed.clone(),
+        Mode::Routed => VlanSet::default(),
+    };
+    let without = |all: &VlanSet, but: &VlanSet| -> VlanSet {
+        all.iter().filter(|vlan| !but.contains(*vlan)).collect()
+    };
+    let (extra, missing) = (
+        without(&carried, &wanted.allowed),
+        without(&wanted.allowed, &carried),
+    );
+    let mut found = Vec::new();
+    if now.mode != Mode::Trunk {
+        found.push(Difference::Mode { found: now.mode });
+    } else if now.native != wanted.native {
+        found.push(Difference::Native {
+            found: now.native,
+            wanted: wanted.native,
+        });
+    }
+    if !extra.is_empty() {
+        found.push(Difference::Extra { vlans: extra });
+    }
+    if !missing.is_empty() {
+        found.push(Difference::Missing { vlans: missing });
+    }
+    let dead = wanted
+        .allowed
+        .iter()
+        .find(|vlan| carried.contains(*vlan) && !present.is_active(*vlan));
+    found.extend(dead.map(|vlan| Difference::Inactive { vlan }));
+    found
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Mode { found: Mode::Access } => f.write_str("is an access port"),
+            Self::Mode { .. } => f.write_str("is no trunk"),
+            Self::Native { found, wanted } => write!(f, "has native VLAN {found} instead of {wanted}"),
+            Self::Extra { vlans } => write!(f, "carries VLAN {vlans} and should not"),
+            Self::Missing { vlans } => write!(f, "lacks VLAN {vlans}"),
+            Self::Inactive { vlan } => write!(f, "has VLAN {vlan}, which is not active on the switch"),
+        }
+    }
 }

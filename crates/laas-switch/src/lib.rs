@@ -13,7 +13,7 @@ mod port;
 mod rules;
 mod vlan_set;
 
-pub use diff::{Change, diff};
+pub use diff::{Change, Difference, diff, differences};
 pub use error::SwitchError;
 pub use plan::{Outcome, Plan, Unfinished};
 pub use port::{Mode, Port, PortError, PortName, Present, Untouchable, Vlan, VlanState, Wish};

@@ -25,12 +25,16 @@ const LONGEST: &[(&str, u64)] = &[
     ("ipmi_boot_device", MOST_POWER + 12 * MOST_CALL),
     // The lock, a soft off that is waited for in vain, and a hard one; each press may be tried twice.
     ("ipmi_power", 3 * MOST_POWER + 20 * MOST_CALL),
+    // Two looks at a dashboard that answers for thirty hosts, and the repair of a switch.
+    ("network_audit", 120 * MOST_CALL),
     // Ten times as many hosts as go side by side.
     ("note_systems", 10 * MOST_CALL),
     ("plan_job", 10 * MOST_CALL),
     ("reboot_host", MOST_BOOT + 10 * MOST_CALL),
     ("report_failure", 12 * MOST_CALL),
     ("set_hostname", 10 * MOST_CALL),
+    // The lock, and a free session for each of three reads.
+    ("switch_show", 18 * MOST_CALL),
     // The lock and four slow calls of each write and save; every read may wait for a free session.
     ("switch_vlan", 40 * MOST_CALL),
     ("task_status", 10 * MOST_CALL),

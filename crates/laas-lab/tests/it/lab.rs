@@ -186,6 +186,7 @@ async fn the_pack_is_told_of_everything_and_secrets_are_closed() {
     assert_eq!(pod2["addresses"]["11"], "127.128.11.2");
     for name in [
         "switch_127.98.0.1",
+        "switch_127.98.0.2",
         "lab_auth_token",
         pod2["bmc"]["password_key"].as_str().expect("a key"),
     ] {

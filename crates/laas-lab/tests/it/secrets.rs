@@ -97,6 +97,7 @@ fn secrets(house: &House, job: &JobState) -> BTreeMap<String, String> {
     add("switch password", &access.switch_password);
     let basic = format!("{SWITCH_USER}:{}", access.switch_password);
     add("switch login", &BASE64_STANDARD.encode(basic));
+    add("second switch's password", &access.eos_password);
     add("LDAP password", &access.ldap_password);
     for (host, password) in &access.bmc_passwords {
         add(&format!("BMC password of {host}"), password);
