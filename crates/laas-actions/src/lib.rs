@@ -23,7 +23,9 @@ pub mod note_systems;
 pub mod plan_job;
 pub mod reboot_host;
 pub mod report_failure;
+pub mod resolve_host;
 pub mod set_hostname;
+pub mod set_password;
 pub mod switch_show;
 pub mod switch_vlan;
 pub mod task_status;
@@ -53,8 +55,10 @@ pub fn commands() -> Vec<clap::Command> {
         command::<plan_job::Args>(),
         command::<reboot_host::Args>(),
         command::<report_failure::Args>(),
+        command::<resolve_host::Args>(),
         command::<set_hostname::Args>(),
         command::<switch_show::Args>(),
+        command::<set_password::Args>(),
         command::<switch_vlan::Args>(),
         command::<task_status::Args>(),
         command::<update_host::Args>(),

@@ -3,6 +3,7 @@
 pub mod authorized_keys;
 pub mod network;
 pub mod openssh;
+pub mod password;
 pub mod ssh;
 pub mod system;
 pub mod update;

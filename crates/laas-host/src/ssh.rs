@@ -144,41 +144,56 @@ impl Login {
         let mut backoff = Backoff::new(ROUND.0, ROUND.1);
         let mut last: Option<SshError> = None;
         loop {
-            let mut round: Option<SshError> = None;
-            for address in &self.addresses {
-                match self.connect_to(address, policy, call, deadline) {
-                    Ok(session) => return Ok(session),
-                    Err(error @ SshError::KeyFile { .. }) => return Err(error),
-                    Err(error) => {
-                        tracing::debug!(address, error = %laas_core::failure::chain(&error), "no login");
-                        // What refused us says more than an address where nobody is.
-                        if round.is_none() || !matches!(error, SshError::Connect { .. }) {
-                            round = Some(error);
-                        }
-                    }
-                }
-            }
+            let round = match self.connect_once(policy, call, deadline) {
+                Ok(session) => return Ok(session),
+                Err(error @ SshError::KeyFile { .. }) => return Err(error),
+                Err(error) => error,
+            };
             // An attempt that the deadline cut short says nothing new.
-            if last.is_none() || deadline.left() > CUT_SHORT {
-                last = round;
-            }
-            match (backoff.pause(deadline), last.take()) {
-                (Ok(()), known) => last = known,
-                (Err(Ended::Cancelled), _) => return Err(SshError::Cancelled),
-                (Err(Ended::Deadline), Some(known)) => {
+            let known = match last.take() {
+                Some(known) if deadline.left() <= CUT_SHORT => known,
+                _ => round,
+            };
+            match backoff.pause(deadline) {
+                Ok(()) => last = Some(known),
+                Err(Ended::Cancelled) => return Err(SshError::Cancelled),
+                Err(Ended::Deadline) => {
                     return Err(SshError::Deadline {
                         source: Box::new(known),
                     });
                 }
-                (Err(Ended::Deadline), None) => {
-                    let source = std::io::Error::other("no address is known");
-                    return Err(SshError::Resolve {
-                        address: String::new(),
-                        source,
-                    });
+            }
+        }
+    }
+
+    /// Tries each address once.
+    ///
+    /// # Errors
+    /// What the addresses said that says most.
+    pub fn connect_once(
+        &self,
+        policy: &HostKeyPolicy,
+        call: Duration,
+        deadline: &Deadline,
+    ) -> Result<Session, SshError> {
+        let mut round: Option<SshError> = None;
+        for address in &self.addresses {
+            match self.connect_to(address, policy, call, deadline) {
+                Ok(session) => return Ok(session),
+                Err(error @ SshError::KeyFile { .. }) => return Err(error),
+                Err(error) => {
+                    tracing::debug!(address, error = %laas_core::failure::chain(&error), "no login");
+                    // What refused us says more than an address where nobody is.
+                    if round.is_none() || !matches!(error, SshError::Connect { .. }) {
+                        round = Some(error);
+                    }
                 }
             }
         }
+        Err(round.unwrap_or_else(|| SshError::Resolve {
+            address: String::new(),
+            source: std::io::Error::other("no address is known"),
+        }))
     }
 
     /// The keys of whoever answers at any of the addresses now. Nobody is logged in to: it may be a stranger's system.

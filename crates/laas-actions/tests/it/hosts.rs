@@ -16,7 +16,7 @@ pub const NETWORKS: &str = r#"{"02:00:00:00:01:01":[{"vlan_id":11,"tagged":false
 pub struct Stand {
     pub lab: Lab,
     pub pack: Pack,
-    runtime: tokio::runtime::Runtime,
+    pub runtime: tokio::runtime::Runtime,
 }
 
 impl Stand {

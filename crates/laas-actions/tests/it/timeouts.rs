@@ -32,7 +32,10 @@ const LONGEST: &[(&str, u64)] = &[
     ("plan_job", 10 * MOST_CALL),
     ("reboot_host", MOST_BOOT + 10 * MOST_CALL),
     ("report_failure", 12 * MOST_CALL),
+    // As many places as go side by side.
+    ("resolve_host", 4 * MOST_CALL),
     ("set_hostname", 10 * MOST_CALL),
+    ("set_password", 10 * MOST_CALL),
     // The lock, and a free session for each of three reads.
     ("switch_show", 18 * MOST_CALL),
     // The lock and four slow calls of each write and save; every read may wait for a free session.
