@@ -394,3 +394,40 @@ async fn the_bot_remembers_unless_it_lies() {
     assert_eq!(stand.lab.bot().messages().len(), 1);
     assert_eq!(stand.lab.bot().messages()[0].path, "/notify");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn cards_of_a_host_may_go_to_either_switch() {
+    use laas_lab::inventory::Make;
+    let lab = Lab::start(LabOptions {
+        cabled: |host, card| match (host, card) {
+            (1, _) | (2, 1) => Make::Nxos,
+            _ => Make::Eos,
+        },
+        ..LabOptions::default()
+    })
+    .await
+    .expect("a lab");
+    let keys = lab.keys();
+    let key = |name: &str| -> Value {
+        let key = keys.iter().find(|key| key.name == name).expect(name);
+        serde_json::from_str(&key.value).expect("JSON")
+    };
+    for (mac, switch, port) in [
+        ("02:00:00:00:02:01", "127.98.0.1", "Ethernet1/4"),
+        ("02:00:00:00:02:02", "127.98.0.2", "Ethernet5"),
+    ] {
+        let card = &key("pod2")["interfaces"][mac];
+        assert_eq!((&card["switch"], &card["port"]), (&json!(switch), &json!(port)));
+    }
+    assert_eq!(key("switch_127.98.0.2")["driver"], "eos");
+    lab.eos()
+        .type_in(&[
+            "vlan 11",
+            "interface Ethernet5",
+            "switchport mode access",
+            "switchport access vlan 11",
+        ])
+        .expect("lines of a switch");
+    let port = lab.port_state("pod2", "02:00:00:00:02:02").expect("a port");
+    assert_eq!(port.native, Some(11));
+}

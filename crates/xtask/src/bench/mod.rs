@@ -1,8 +1,9 @@
-//! `cargo xtask bench`: what an action, a booking and the engine cost. Speed is measured here and asserted nowhere.
+//! `cargo xtask bench`: what an action, a booking, a switch's ports and the engine cost. Speed is measured here and asserted nowhere.
 
 mod action;
 mod booking;
 mod engine;
+mod network;
 mod process;
 mod table;
 
@@ -22,6 +23,8 @@ pub enum What {
     Booking,
     /// 200 workflows of ten steps at once.
     Engine,
+    /// 1, 10 and 100 ports of a Nexus and of an Arista switch: calls, saves, time.
+    Network,
 }
 
 pub fn run(root: &Path, what: What, json: bool) -> anyhow::Result<()> {
@@ -42,6 +45,10 @@ pub fn run(root: &Path, what: What, json: bool) -> anyhow::Result<()> {
             runtime.block_on(booking::run(root, json))
         }
         What::Engine => runtime.block_on(engine::run(root, json)),
+        What::Network => {
+            build(root, "scripts/stage-pack.sh", &["release"])?;
+            runtime.block_on(network::run(root, json))
+        }
     }
 }
 
