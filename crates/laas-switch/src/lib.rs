@@ -20,6 +20,7 @@ pub use port::{Mode, Port, PortError, PortName, Present, Untouchable, Vlan, Vlan
 pub use rules::{Pool, Rules, RulesError};
 pub use vlan_set::VlanSet;
 
+use laas_core::http::Http;
 use laas_core::inventory;
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -75,4 +76,13 @@ pub fn open(
             driver: other.to_owned(),
         }),
     }
+}
+
+/// Where a switch's API is, for exchanges that take at most `timeout`.
+fn http(address: &str, entry: &inventory::Switch, timeout: Duration) -> Result<Http, SwitchError> {
+    let url = entry.url.clone().unwrap_or_else(|| format!("https://{address}"));
+    Http::new(&url, &entry.tls, timeout).map_err(|source| SwitchError::Http {
+        switch: address.to_owned(),
+        source,
+    })
 }

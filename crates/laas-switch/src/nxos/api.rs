@@ -52,13 +52,7 @@ impl Item {
 
 impl Api {
     pub fn new(address: &str, entry: &inventory::Switch, call: Duration) -> Result<Self, SwitchError> {
-        let url = entry.url.clone().unwrap_or_else(|| format!("https://{address}"));
-        let http = |timeout| {
-            Http::new(&url, &entry.tls, timeout).map_err(|source| SwitchError::Http {
-                switch: address.to_owned(),
-                source,
-            })
-        };
+        let http = |timeout| crate::http(address, entry, timeout);
         Ok(Self {
             address: address.to_owned(),
             http: http(call)?,

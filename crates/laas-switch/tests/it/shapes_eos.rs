@@ -3,10 +3,16 @@
 use crate::canned::Canned;
 use crate::{pool, wanted_ports, wish};
 use laas_core::{Classify, Kind, inventory};
+use laas_lab::cabling::Cabling;
+use laas_lab::eos::Eos;
+use laas_lab::faults::{Faults, Peer};
+use laas_lab::http::Server;
 use laas_switch::{Plan, Switch, SwitchError};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
 use std::time::Duration;
+use tokio::runtime::Runtime;
 
 const CONFIG: &str =
     "! Command: show running-config\nvlan 11,999\n!\ninterface Ethernet1\n   switchport mode trunk\n!\nend\n";
@@ -154,4 +160,41 @@ fn saving_is_believed_only_when_it_says_so() {
             "copy running-config startup-config"
         );
     }
+}
+
+#[test]
+fn killed_runs_leave_no_sessions_and_privileged_mode_asks_for_its_password() {
+    let runtime = Runtime::new().unwrap();
+    let (address, cabling) = (Ipv4Addr::LOCALHOST, Cabling::default());
+    let lab = Eos::new(address, 4, ("admin", "secret"), cabling, Duration::ZERO);
+    lab.set_enable_password("open sesame");
+    // As many as the switch has room for, the last one with a line that nobody asked for any more.
+    for session in ["laas-1a", "laas-1b", "laas-1c", "laas-1d"] {
+        lab.type_in(&[&format!("configure session {session}")]).unwrap();
+    }
+    lab.type_in(&[
+        "configure session laas-1e",
+        "vlan 150",
+        "interface Ethernet1",
+        "shutdown",
+    ])
+    .unwrap();
+    assert_eq!(lab.pending_sessions().len(), 5);
+    let server = Server::start(address, Peer::Switch, lab.router(), Faults::default());
+    let server = runtime.block_on(server).unwrap();
+    let wanted = wanted_ports([("Ethernet1", wish(Some(11), &[]))]);
+    let pool = pool();
+    let switch = open(&server.url());
+    let plan = Plan::new(switch.as_ref(), &wanted, &pool).unwrap();
+    assert!(plan.carry_out().unwrap().failed.is_empty());
+    assert!(lab.pending_sessions().is_empty());
+    assert!(!lab.running().contains("vlan 150") && !lab.running().contains("shutdown"));
+
+    lab.set_enable_password("another");
+    let refused = Plan::new(switch.as_ref(), &wanted, &pool).err().unwrap();
+    assert_eq!(refused.kind(), Kind::Refused);
+    assert!(
+        refused.to_string().contains("refuses `enable`: Bad secret"),
+        "{refused}"
+    );
 }
