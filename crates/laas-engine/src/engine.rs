@@ -5,6 +5,7 @@
 //! waits) is gathered in the turn and done after the commit. So a death at any moment leaves a state from which
 //! [`Engine::open`] goes on.
 
+mod content;
 mod dispatch;
 mod inner;
 pub mod params;
@@ -16,11 +17,11 @@ mod workflow;
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, RwLock};
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast, mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast, mpsc, oneshot, watch};
 
 use crate::jinja::Datastore;
 use crate::model::*;
@@ -28,6 +29,7 @@ use crate::orquesta::spec::Spec;
 use crate::orquesta::state::Phase;
 use crate::pack::Packs;
 use crate::store::{Store, StoreError, StoredExecution};
+use content::Content;
 use inner::StoredKeys;
 use turn::{Origin, Turn};
 
@@ -99,15 +101,15 @@ pub struct Engine {
 
 struct Inner {
     options: Options,
-    packs: Packs,
+    content: RwLock<Arc<Content>>,
+    /// How often packs have been registered anew.
+    registrations: watch::Sender<u64>,
     store: Store,
     datastore: Arc<dyn Datastore>,
     changes: broadcast::Sender<Change>,
     /// Executions that may start now.
     queue: mpsc::UnboundedSender<Start>,
     slots: Arc<Semaphore>,
-    /// By action, for those with a policy of concurrency.
-    limits: HashMap<String, Arc<Semaphore>>,
     /// Places under a policy that workflows hold until they end.
     held: Mutex<HashMap<String, OwnedSemaphorePermit>>,
     /// Tells a running process to stop.
@@ -152,22 +154,11 @@ impl Engine {
             store: store.clone(),
             cipher: options.cipher.clone(),
         });
-        let policies = packs.policies.values().filter(|policy| policy.enabled);
-        let limits = policies.map(|policy| {
-            let threshold = policy.parameters["threshold"].as_u64().unwrap_or(1) as usize;
-            (policy.resource_ref.clone(), Arc::new(Semaphore::new(threshold)))
-        });
-        let workflows = packs
-            .actions
-            .values()
-            .filter_map(|action| action.workflow.as_ref());
-        let specs = workflows
-            .map(|workflow| (workflow.digest.clone(), workflow.spec.clone()))
-            .collect();
+        let specs = content::specs(&packs).collect();
         let inner = Arc::new(Inner {
             slots: Arc::new(Semaphore::new(options.max_processes.max(1))),
-            limits: limits.collect(),
-            packs,
+            content: RwLock::new(Arc::new(Content::of(packs, None))),
+            registrations: watch::Sender::default(),
             store,
             datastore,
             changes: broadcast::Sender::new(4096),
@@ -188,8 +179,8 @@ impl Engine {
     }
 
     /// What was loaded.
-    pub fn packs(&self) -> &Packs {
-        &self.inner.packs
+    pub fn packs(&self) -> Arc<Packs> {
+        self.inner.packs()
     }
 
     /// Keys, tokens, traces, and the records of executions.
@@ -199,7 +190,8 @@ impl Engine {
 
     /// The configuration of a pack as its actions and sensors see it, secrets and all. It must not be kept or logged.
     pub async fn config(&self, pack: &str) -> Result<Object, RequestError> {
-        let known = self.inner.packs.packs.get(pack);
+        let packs = self.packs();
+        let known = packs.packs.get(pack);
         let known = known.ok_or_else(|| RequestError::NotFound(format!("There is no pack \"{pack}\".")))?;
         crate::pack::config::resolve(known, "", &self.inner.datastore).map_err(RequestError::Invalid)
     }
@@ -218,7 +210,7 @@ impl Engine {
         mut context: Object,
         trace_tag: Option<String>,
     ) -> Result<Execution, RequestError> {
-        let known = self.inner.packs.actions.get(action).cloned();
+        let known = self.packs().actions.get(action).cloned();
         let action =
             known.ok_or_else(|| RequestError::Invalid(format!("Action \"{action}\" cannot be found.")))?;
         context.insert("pack".into(), action.pack.as_str().into());

@@ -22,7 +22,7 @@ use crate::state::StateDir;
 /// What `serve` is told.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// A pack's directory, the one that holds `pack.yaml`; may be given several times.
+    /// A pack's directory, the one that holds `pack.yaml`, or a directory of such; may be given several times.
     #[arg(long = "pack", value_name = "DIR", required = true)]
     packs: Vec<PathBuf>,
     /// Holds the packs' configurations, `<pack>.yaml`.
@@ -109,14 +109,32 @@ async fn run_until(
     address: SocketAddr,
     with_sensors: bool,
 ) -> anyhow::Result<()> {
-    let sensors = if with_sensors {
+    let mut registrations = engine.registrations();
+    let mut sensors = if with_sensors {
         Some(Sensors::start(engine)?)
     } else {
         None
     };
     let mut stdout = std::io::stdout();
     writeln!(stdout, "laas-engine listens on http://{address}").and_then(|()| stdout.flush())?;
-    stopped.await;
+    tokio::pin!(stopped);
+    loop {
+        tokio::select! {
+            () = &mut stopped => break,
+            // StackStorm, too, starts the sensors of packs anew that are registered.
+            _ = registrations.changed(), if with_sensors => {
+                if let Some(sensors) = sensors.take() {
+                    sensors.stop().await;
+                }
+                sensors = Sensors::start(engine)
+                    .inspect_err(|error| {
+                        let error = error as &dyn std::error::Error;
+                        tracing::error!(error, "no sensor runs until the packs are registered again");
+                    })
+                    .ok();
+            }
+        }
+    }
     if let Some(sensors) = sensors {
         sensors.stop().await;
     }

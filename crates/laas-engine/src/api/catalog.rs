@@ -15,7 +15,9 @@ use super::{ApiError, App, SharedApp};
 
 /// The routes of everything that comes from files.
 pub fn routes() -> Router<SharedApp> {
-    let mut routes = Router::new().route("/rules/{id}", axum::routing::put(put_rule));
+    let mut routes = Router::new()
+        .route("/rules/{id}", axum::routing::put(put_rule))
+        .route("/packs/register", axum::routing::post(register));
     for kind in KINDS {
         routes = routes.route(
             &format!("/{}", kind.path),
@@ -157,8 +159,9 @@ async fn put_rule(
     body: Body,
 ) -> Result<Json<Value>, ApiError> {
     let by_id = |rule: &&Arc<Rule>| rule.id == id || rule.reference == id;
-    let rules = &app.engine.packs().rules;
-    let rule = rules
+    let packs = app.engine.packs();
+    let rule = packs
+        .rules
         .values()
         .find(by_id)
         .ok_or_else(|| ApiError::no_such_reference(&id))?;
@@ -185,6 +188,16 @@ async fn put_rule(
         .await?;
     rendered["enabled"] = enabled.into();
     Ok(Json(rendered))
+}
+
+/// What `st2 pack register` asks for. All kinds are read anew whatever `types` says, as they refer to each other.
+async fn register(State(app): State<SharedApp>, body: Body) -> Result<Json<Value>, ApiError> {
+    let names = body.texts("packs")?;
+    let engine = app.engine.clone();
+    // It reads many files.
+    let registered = tokio::task::spawn_blocking(move || engine.register(&names)).await;
+    let registered = registered.map_err(|error| ApiError::internal(&error))??;
+    Ok(Json(json!(registered)))
 }
 
 fn actions(app: &App) -> Vec<Value> {
@@ -334,12 +347,8 @@ fn packs(app: &App) -> Vec<Value> {
 }
 
 fn config_schemas(app: &App) -> Vec<Value> {
-    let with_schema = app
-        .engine
-        .packs()
-        .packs
-        .values()
-        .filter(|pack| !pack.config_schema.is_empty());
+    let packs = app.engine.packs();
+    let with_schema = packs.packs.values().filter(|pack| !pack.config_schema.is_empty());
     let render = |pack: &Pack| {
         let id = id_of(&format!("config_schema:{}", pack.name));
         json!({"pack": pack.name, "attributes": pack.config_schema, "id": id})

@@ -258,7 +258,8 @@ async fn attribute(
 
 /// As the API shows an execution: with its action and runner, secret parameters masked.
 pub fn render(app: &App, execution: &Execution) -> Value {
-    let action = app.engine.packs().actions.get(&execution.action);
+    let packs = app.engine.packs();
+    let action = packs.actions.get(&execution.action);
     let parameters = match action {
         Some(action) => action.mask(&execution.parameters),
         // The pack has lost the action since; nobody knows which parameters were secret.

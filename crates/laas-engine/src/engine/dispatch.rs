@@ -47,7 +47,7 @@ impl Inner {
                 caused_by: None,
             };
             store::add_to_trace(turn.connection, &trace, &item)?;
-            let all: Vec<Arc<Rule>> = turn.inner.packs.rules.values().cloned().collect();
+            let all: Vec<Arc<Rule>> = turn.inner.packs().rules.values().cloned().collect();
             for rule in all.iter().filter(|rule| rule.trigger == instance.trigger) {
                 let enabled = store::rule_enabled(turn.connection, &rule.reference)?.unwrap_or(rule.enabled);
                 if enabled && rules::meets(&rule.criteria, &instance.payload) {
@@ -60,7 +60,8 @@ impl Inner {
     }
 
     fn check_payload(&self, trigger: &str, payload: &Value) -> Result<(), String> {
-        let known = self.packs.triggers.get(trigger);
+        let packs = self.packs();
+        let known = packs.triggers.get(trigger);
         let known = known.ok_or_else(|| {
             format!("Trigger type with reference \"{trigger}\" doesn't exist in the database")
         })?;
@@ -112,7 +113,7 @@ impl Turn<'_> {
         trace: &str,
         tag: &str,
     ) -> Result<Result<String, String>, StoreError> {
-        let Some(action) = self.inner.packs.actions.get(&rule.action).cloned() else {
+        let Some(action) = self.inner.packs().actions.get(&rule.action).cloned() else {
             return Ok(Err(format!("Action \"{}\" doesn't exist", rule.action)));
         };
         let context = Object::from_iter([

@@ -25,10 +25,9 @@ impl Inner {
             .filter(|stored| stored.execution.status == Status::Running)
         {
             let limit = self
-                .limits
-                .get(&stored.execution.action)
+                .limit(&stored.execution.action)
                 .filter(|_| stored.execution.is_workflow);
-            if let Some(Ok(place)) = limit.map(|limit| limit.clone().try_acquire_owned()) {
+            if let Some(Ok(place)) = limit.map(|limit| limit.try_acquire_owned()) {
                 self.held().insert(stored.execution.id.clone(), place);
             }
         }
@@ -92,7 +91,7 @@ impl Inner {
         more: Object,
     ) -> Result<params::Context, String> {
         let user = context.get("user").and_then(Value::as_str).unwrap_or_default();
-        let config = match self.packs.packs.get(&action.pack) {
+        let config = match self.packs().packs.get(&action.pack) {
             Some(pack) => Value::Object(crate::pack::config::resolve(pack, user, &self.datastore)?),
             None => Value::Null,
         };

@@ -29,7 +29,7 @@ pub async fn start_what_is_due(inner: Weak<Inner>, mut starts: mpsc::UnboundedRe
             });
             continue;
         }
-        if engine.limits.contains_key(&start.action) {
+        if engine.limit(&start.action).is_some() {
             tokio::spawn(start_under_policy(engine, start));
         } else if start.is_workflow {
             begin_workflow(&engine, &start.id, None).await;
@@ -49,7 +49,7 @@ pub async fn start_what_is_due(inner: Weak<Inner>, mut starts: mpsc::UnboundedRe
 }
 
 async fn start_under_policy(engine: Arc<Inner>, start: Start) {
-    let Some(limit) = engine.limits.get(&start.action).cloned() else {
+    let Some(limit) = engine.limit(&start.action) else {
         return;
     };
     let place = match limit.clone().try_acquire_owned() {
@@ -170,7 +170,8 @@ fn is_due(stored: &StoredExecution) -> bool {
 /// Everything the process gets. Nothing of this is written down but the token's hash.
 fn prepare(engine: &Arc<Inner>, stored: &StoredExecution) -> Result<(Launch, String, Token), String> {
     let execution = &stored.execution;
-    let action = engine.packs.actions.get(&execution.action);
+    let packs = engine.packs();
+    let action = packs.actions.get(&execution.action);
     let action = action.ok_or_else(|| format!("Action \"{}\" cannot be found.", execution.action))?;
     let context = engine.params_context(action, &execution.context, Object::new())?;
     let live = Live {

@@ -54,7 +54,8 @@ impl Turn<'_> {
 
     fn new_workflow(&mut self, stored: &StoredExecution) -> std::result::Result<WorkflowRecord, String> {
         let execution = &stored.execution;
-        let action = self.inner.packs.actions.get(&execution.action);
+        let packs = self.inner.packs();
+        let action = packs.actions.get(&execution.action);
         let action = action.ok_or_else(|| format!("Unable to find action \"{}\".", execution.action))?;
         let workflow = action.workflow.as_ref().ok_or("the action is no workflow")?;
         let context = self
@@ -223,7 +224,7 @@ impl Turn<'_> {
         owner: &StoredExecution,
         request: &Request,
     ) -> Result<std::result::Result<(), String>> {
-        let Some(action) = self.inner.packs.actions.get(&request.action).cloned() else {
+        let Some(action) = self.inner.packs().actions.get(&request.action).cloned() else {
             let message = format!(
                 "InvalidActionReferencedException: Unable to find action \"{}\".",
                 request.action

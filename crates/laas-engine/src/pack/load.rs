@@ -19,8 +19,8 @@ pub fn load(directories: &[PathBuf], config_dir: &Path) -> Result<Packs, Vec<Str
         problems: Vec::new(),
         later: Vec::new(),
     };
-    for directory in directories {
-        loader.pack(directory, config_dir);
+    for directory in directories.iter().flat_map(|directory| pack_dirs(directory)) {
+        loader.pack(&directory, config_dir);
     }
     for check in std::mem::take(&mut loader.later) {
         let found = check.run(&loader.packs);
@@ -33,6 +33,21 @@ pub fn load(directories: &[PathBuf], config_dir: &Path) -> Result<Packs, Vec<Str
     } else {
         Err(loader.problems)
     }
+}
+
+/// The directory itself, if it is a pack's; else those below it that are, as StackStorm looks for them.
+fn pack_dirs(directory: &Path) -> Vec<PathBuf> {
+    let is_pack = |directory: &Path| directory.join("pack.yaml").is_file();
+    if is_pack(directory) || !directory.is_dir() {
+        return vec![directory.to_path_buf()];
+    }
+    let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
+    let mut found: Vec<PathBuf> = entries
+        .map(|entry| entry.path())
+        .filter(|path| is_pack(path))
+        .collect();
+    found.sort();
+    found
 }
 
 struct Loader {

@@ -9,5 +9,6 @@ mod api;
 mod api_life;
 mod crash;
 mod orquesta;
+mod setup;
 mod st2;
 mod support;

@@ -194,7 +194,7 @@ fn print_of(mut command: Command) -> String {
 }
 
 /// The client in a virtual environment below `target/`, made when there is none.
-fn venv() -> PathBuf {
+pub fn venv() -> PathBuf {
     const VERSION: &str = "3.9.0";
     let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap();
     let venv = target.join(format!("st2client-{VERSION}"));

@@ -104,7 +104,7 @@ impl Site {
     /// `laas-engine serve` as a command that is yet to be started.
     pub fn serve(&self, listen: &str) -> Command {
         let mut command = engine();
-        command.arg("serve").arg("--pack").arg(self.path("packs/lab"));
+        command.arg("serve").arg("--pack").arg(self.path("packs"));
         command
             .arg("--config-dir")
             .arg(self.path("configs"))

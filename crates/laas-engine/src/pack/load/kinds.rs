@@ -405,16 +405,19 @@ impl File<'_> {
             self.later(References::Calls(vec![(line, resource_ref.clone(), None)]));
         }
         let line = self.line("policy_type");
-        if !policy_type.is_empty() && policy_type != "action.concurrency" {
+        // What is not enforced may be there as long as it is switched off.
+        if !policy_type.is_empty() && policy_type != "action.concurrency" && self.enabled() {
             self.problem(
                 line,
-                format!("the policy type `{policy_type}` is not supported; there is `action.concurrency`"),
+                format!(
+                    "the policy type `{policy_type}` is not supported: use `action.concurrency` or say `enabled: false`"
+                ),
             );
         }
         let line = self.line("parameters");
         let delays = parameters.get("action").is_none_or(|action| action == "delay");
         let threshold = parameters.get("threshold").and_then(Value::as_u64).unwrap_or(0);
-        if threshold == 0 || !delays {
+        if policy_type == "action.concurrency" && (threshold == 0 || !delays) {
             self.problem(
                 line,
                 "`action.concurrency` needs a `threshold` above 0 and the action `delay`",
