@@ -1,6 +1,6 @@
 //! Whether command, YAML and executable of every action agree, and whether an engine could run the pack.
 
-use crate::metadata;
+use crate::{metadata, readme, stackstorm};
 use anyhow::{Context, bail};
 use laas_actions::messages::{self, EVENTS};
 use std::path::Path;
@@ -55,9 +55,17 @@ pub fn run(root: &Path, fix: bool) -> anyhow::Result<()> {
         }
     }
     problems.extend(templates(root)?);
+    problems.extend(stackstorm::check(root)?);
+    let (present, wanted) = readme::render(root)?;
+    if present != wanted && fix {
+        std::fs::write(root.join("README.md"), wanted)?;
+        println!("wrote README.md");
+    } else if present != wanted {
+        problems.push(format!("README.md: {}", first_difference(&present, &wanted)));
+    }
     if problems.is_empty() {
         println!(
-            "check-pack: {} actions agree with their YAML; workflows, rules and triggers fit",
+            "check-pack: {} actions agree with their YAML; the pack fits together and StackStorm's models",
             commands.len()
         );
         return Ok(());

@@ -4,6 +4,8 @@ mod bench;
 mod check_pack;
 mod metadata;
 mod new_action;
+mod readme;
+mod stackstorm;
 
 use clap::{Parser, Subcommand};
 use std::path::{Path, PathBuf};
@@ -17,9 +19,10 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Task {
-    /// Compare the pack's YAML with the actions' commands, the workflows with the actions, the rules with the triggers.
+    /// Compare the pack's YAML with the actions' commands, with StackStorm's models and with itself, and the README's
+    /// table of actions with it.
     CheckPack {
-        /// Write the actions' YAML anew where it differs from the commands.
+        /// Write the actions' YAML and the table anew where they differ.
         #[arg(long)]
         fix: bool,
     },

@@ -75,7 +75,7 @@ pub fn check_properties(properties: &Object, more: bool, value: &Object) -> Resu
 ///
 /// What is wrong further outside is reported first, as `jsonschema` does.
 pub fn check(schema: &Object, value: &Value) -> Result<(), Violation> {
-    let is_nested = |keyword: &str| matches!(keyword, "properties" | "items");
+    let is_nested = |keyword: &str| matches!(keyword, "properties" | "patternProperties" | "items");
     for nested in [false, true] {
         for (keyword, wanted) in schema.iter().filter(|(keyword, _)| is_nested(keyword) == nested) {
             if let Some(message) = violated(keyword, wanted, schema, value)? {
@@ -163,6 +163,23 @@ fn violated(
             }
             None
         }
+        ("patternProperties", Value::Object(patterns)) => {
+            for (name, item) in value.as_object().into_iter().flatten() {
+                for (pattern, property) in patterns {
+                    if let (true, Value::Object(property)) = (has_pattern(name, pattern), property) {
+                        let step = Some(Value::from(name.as_str()));
+                        check(property, item)
+                            .map_err(|found| found.below(&["patternProperties", pattern], step))?;
+                    }
+                }
+            }
+            None
+        }
+        ("anyOf", Value::Array(schemas)) => {
+            let mut objects = schemas.iter().filter_map(Value::as_object);
+            let fits = objects.any(|schema| check(schema, value).is_ok());
+            (!fits).then(|| format!("{} is not valid under any of the given schemas", repr(value)))
+        }
         ("required", Value::Array(names)) => value.as_object().and_then(|object| {
             let missing = names
                 .iter()
@@ -218,12 +235,11 @@ fn is_named(schema: &Object, name: &str) -> bool {
         .and_then(Value::as_object)
         .is_some_and(|known| known.contains_key(name));
     let patterns = schema.get("patternProperties").and_then(Value::as_object);
-    listed
-        || patterns.is_some_and(|known| {
-            known
-                .keys()
-                .any(|p| regex::Regex::new(p).is_ok_and(|regex| regex.is_match(name)))
-        })
+    listed || patterns.is_some_and(|known| known.keys().any(|pattern| has_pattern(name, pattern)))
+}
+
+fn has_pattern(name: &str, pattern: &str) -> bool {
+    regex::Regex::new(pattern).is_ok_and(|regex| regex.is_match(name))
 }
 
 fn unexpected(schema: &Object, value: &Value) -> Option<String> {
@@ -296,6 +312,8 @@ mod tests {
             "count": {"type": "integer", "minimum": 1},
             "names": {"type": "array", "items": {"type": "string"}},
             "id": {"type": "string", "pattern": "^[a-z]+$"},
+            "ports": {"type": "object", "patternProperties": {"^Eth": {"type": "integer"}}},
+            "either": {"anyOf": [{"type": "string"}, {"type": "integer", "minimum": 1}]},
         }));
         let cases = [
             (json!({}), "'host' is a required property"),
@@ -323,6 +341,14 @@ mod tests {
                 "1 is not of type 'string'",
             ),
             (json!({"host": "a", "id": "A"}), "'A' does not match '^[a-z]+$'"),
+            (
+                json!({"host": "a", "ports": {"Eth1": "x"}}),
+                "'x' is not of type 'integer'",
+            ),
+            (
+                json!({"host": "a", "either": 0}),
+                "0 is not valid under any of the given schemas",
+            ),
         ];
         for (value, message) in cases {
             assert_eq!(
@@ -336,6 +362,7 @@ mod tests {
         for good in [
             json!({"host": "a"}),
             json!({"host": "a", "command": null, "count": 3, "names": []}),
+            json!({"host": "a", "ports": {"Eth1": 1, "mgmt": "x"}, "either": "b"}),
         ] {
             assert_eq!(check_properties(&schema, false, &object(good)), Ok(()));
         }
