@@ -9,6 +9,7 @@
 # Beside this script it reads hosts.json and secrets.json, if they are there: *.example says what they hold.
 # ST2_PACKS_DIR, ST2_CONFIGS_DIR and ST2_VIRTUALENVS name StackStorm's directories where they are not in /opt/stackstorm.
 set -euo pipefail
+from=$PWD
 cd "$(dirname "$0")"
 # shellcheck source=scripts/st2-pack.sh
 . scripts/st2-pack.sh
@@ -22,7 +23,7 @@ bin='' patience='' task=install
 main() {
     while [ $# -gt 0 ]; do
         case $1 in
-            --bin) [ $# -gt 1 ] || fail 2 "--bin needs a directory"; bin=$2; shift ;;
+            --bin) [ $# -gt 1 ] || fail 2 "--bin needs a directory"; bin=$(cd "$from" && realpath -m -- "$2"); shift ;;
             --now) patience=now ;;
             --dry-run) task=show ;;
             --uninstall) task=uninstall ;;
@@ -45,11 +46,12 @@ main() {
         say "building; the first time takes minutes"
         scripts/stage-pack.sh release 9<&-
     fi
+    stage_pack "${bin:-actions/bin}"
+    may_replace "$patience"
     make_virtualenv
     place_config
     # Before the sensor starts.
     for file in hosts.json secrets.json; do load_keys "$file"; done
-    stage_pack "${bin:-actions/bin}"
     install_staged "$patience"
     say_what_is_next
 }

@@ -6,16 +6,17 @@
 #   --bin DIR  take the executables from there instead of building them
 #   --now      even while bookings are being worked on
 set -euo pipefail
+from=$PWD
 cd "$(dirname "$0")"
 # shellcheck source=scripts/st2-pack.sh
 . scripts/st2-pack.sh
 
 main() {
-    local bin='' patience='' git=yes arguments=("$@")
+    local bin='' patience='' git=yes
     while [ $# -gt 0 ]; do
         case $1 in
             --no-git) git=no ;;
-            --bin) [ $# -gt 1 ] || fail 2 "--bin needs a directory"; bin=$2; shift ;;
+            --bin) [ $# -gt 1 ] || fail 2 "--bin needs a directory"; bin=$(cd "$from" && realpath -m -- "$2"); shift ;;
             --now) patience=now ;;
             -h | --help) sed -n '2,/^set /s/^# \{0,1\}//p' update.sh; exit ;;
             *) fail 2 "there is no option \`$1\`; --help says which there are" ;;
@@ -25,7 +26,7 @@ main() {
     if [ "$git" = yes ]; then
         git pull --quiet --ff-only || fail 1 "git cannot pull; --no-git takes the files as they are here"
         # What has been fetched says itself how it is installed.
-        exec ./update.sh --no-git "${arguments[@]}"
+        exec ./update.sh --no-git ${bin:+--bin "$bin"} ${patience:+--now}
     fi
     check_machine "$bin"
     [ -d "$pack" ] || problems+=("there is no pack in \`$pack\`: run ./setup.sh first")

@@ -104,7 +104,7 @@ AT_FDCWD, RENAME_EXCHANGE = -100, 2
 one, other = map(os.fsencode, sys.argv[1:])
 libc = ctypes.CDLL(None, use_errno=True)
 if libc.renameat2(AT_FDCWD, one, AT_FDCWD, other, RENAME_EXCHANGE) != 0:
-    sys.exit(f"error: cannot exchange two directories: {os.strerror(ctypes.get_errno())}")
+    sys.exit(f"error: cannot exchange two directories below {sys.argv[2]} (are they on a local file system?): {os.strerror(ctypes.get_errno())}")
 ' "$1" "$2"
 )
 
@@ -181,6 +181,9 @@ stage_pack() {
 
 is_installed() { [ -e "$pack/.installed" ] && diff -rq --no-dereference -x .installed -x __pycache__ "$stage/new" "$pack" >/dev/null; }
 
+# Refuses if the pack would be replaced under bookings that are being worked on, unless $1 is `now`.
+may_replace() { [ "$1" = now ] || [ ! -d "$pack" ] || is_installed || refuse_if_in_flight; }
+
 # Makes what is staged the pack that runs. $1 is `now` if bookings that are being worked on don't matter.
 install_staged() {
     if is_installed; then
@@ -188,8 +191,8 @@ install_staged() {
         register || fail 1 "StackStorm refuses to register the pack"
         return
     fi
+    may_replace "$1"
     if [ -d "$pack" ]; then
-        [ "$1" = now ] || refuse_if_in_flight
         touch "$pack/.installed"
         exchange "$stage/new" "$pack"
     else

@@ -203,10 +203,16 @@ fn a_sensor_is_started_again_when_it_fails_and_ended_with_the_engine() {
         config,
         json!({"fog": {"address": "http://127.0.0.1:1/fog", "api_key": "s3cret"}})
     );
+    // As in StackStorm a registration starts it anew, so that the executable of now runs.
+    std::fs::remove_file(bin.join("environment")).unwrap();
+    let (status, registered) = server.send(Method::POST, "/v1/packs/register", &json!({"packs": ["lab"]}));
+    assert_eq!((status, &registered["sensors"]), (200, &json!(1)), "{registered}");
+    eventually(|| bin.join("environment").exists().then_some(()));
+    std::fs::remove_file(bin.join("ended")).unwrap();
     assert_eq!(server.stop(), Some(0));
     assert_eq!(std::fs::read_to_string(bin.join("ended")).unwrap(), "ended\n");
     let starts = std::fs::read_to_string(bin.join("starts")).unwrap();
-    assert_eq!(starts.lines().count(), 2);
+    assert_eq!(starts.lines().count(), 3);
 
     for left in ["environment", "ended"] {
         std::fs::remove_file(bin.join(left)).unwrap();

@@ -70,7 +70,7 @@ fn a_second_setup_changes_nothing() {
     let filled_in = machine.read("configs/laas.yaml").replace("UNH_IOL", "our_lab");
     machine.write("configs/laas.yaml", &filled_in);
     machine
-        .run("setup.sh", &[])
+        .run("setup.sh", &["--bin", "../checkout/target/release"])
         .with(0, &["is up to date", "next: st2 sensor list"]);
     assert_eq!(inodes(), before);
     assert_eq!(machine.read("configs/laas.yaml"), filled_in);
@@ -190,6 +190,11 @@ fn whatever_moment_ctrl_c_comes_the_state_is_the_old_or_the_new() {
     let both = |text: &str| (Some(text.to_string()), Some(text.to_string()));
     let moments = ["build", "before pack register laas", "after pack register laas"];
     machine.describe("first");
+    machine.write("checkout/hosts.json", r#"[{"name": "hosts", "value": "[]"}]"#);
+    machine.interrupt("TERM", "after key load");
+    machine.run("setup.sh", &[]).with(143, &[]);
+    assert_eq!(machine.descriptions(), (None, None));
+    assert_eq!(machine.leftovers(), [""; 0]);
     for moment in moments {
         machine.interrupt("INT", moment);
         machine.run("setup.sh", &[]).with(130, &[]);
