@@ -76,6 +76,7 @@ impl Action for Args {
     const NAME: &'static str = "bios_password";
     const ABOUT: &'static str =
         "Change the administrator password of a host's BIOS, and prove it once the host has started";
+    const EXAMPLE: &'static [&'static str] = &["--host=pod1", "--reset", "--dry_run"];
     type Output = Output;
 
     fn run(self, context: &Context) -> Result<Output, Failure> {

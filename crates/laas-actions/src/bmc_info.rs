@@ -26,6 +26,7 @@ impl Action for Args {
     const NAME: &'static str = "bmc_info";
     const ABOUT: &'static str =
         "Say the model of a host, its BMC's firmware and MAC, and what its sensors read";
+    const EXAMPLE: &'static [&'static str] = &["--host=pod1"];
     type Output = Output;
 
     fn run(self, context: &Context) -> Result<Output, Failure> {

@@ -82,6 +82,7 @@ struct Record {
 impl Action for Args {
     const NAME: &'static str = "bmc_user";
     const ABOUT: &'static str = "Give a host's tenant an account on its BMC with a password of its own, prove it, and tell the dashboard; or take it away";
+    const EXAMPLE: &'static [&'static str] = &["--host=pod1", "--revoke"];
     type Output = Output;
 
     fn run(self, context: &Context) -> Result<Output, Failure> {

@@ -73,6 +73,7 @@ impl Action for Args {
     const NAME: &'static str = "boot_booked_hosts";
     const ABOUT: &'static str =
         "After a power cut, switch on the hosts that are booked and off, one after the other, and no others";
+    const EXAMPLE: &'static [&'static str] = &["--dry_run"];
     type Output = Output;
 
     fn run(self, context: &Context) -> Result<Output, Failure> {

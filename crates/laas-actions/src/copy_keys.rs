@@ -85,6 +85,12 @@ pub struct Served {
 impl Action for Args {
     const NAME: &'static str = "copy_keys";
     const ABOUT: &'static str = "Let a booking's users log in to its hosts or end that, and prove that each accepts or refuses the keys";
+    const EXAMPLE: &'static [&'static str] = &[
+        "--job_id=17",
+        "--user=3",
+        "--key=ssh-ed25519 AAAAC3Nz… kati",
+        r#"--hosts=["pod1"]"#,
+    ];
     type Output = Output;
 
     fn run(self, context: &Context) -> Result<Output, Failure> {

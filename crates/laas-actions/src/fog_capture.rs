@@ -81,6 +81,7 @@ pub struct Output {
 impl Action for Args {
     const NAME: &'static str = "fog_capture";
     const ABOUT: &'static str = "Read a host's disk into a new version of a snapshot by FOG";
+    const EXAMPLE: &'static [&'static str] = &["--host=pod1", "--snapshot=web"];
     type Output = Output;
 
     fn run(self, context: &Context) -> Result<Output, Failure> {

@@ -59,6 +59,7 @@ struct Record {
 impl Action for Args {
     const NAME: &'static str = "fog_image";
     const ABOUT: &'static str = "Write an image to a host's disk by FOG";
+    const EXAMPLE: &'static [&'static str] = &["--host=pod1", "--image=17"];
     type Output = Output;
 
     fn run(self, context: &Context) -> Result<Output, Failure> {

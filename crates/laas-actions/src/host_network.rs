@@ -49,6 +49,11 @@ pub struct Output {
 impl Action for Args {
     const NAME: &'static str = "host_network";
     const ABOUT: &'static str = "Write a host's network configuration, which its next boot brings up";
+    const EXAMPLE: &'static [&'static str] = &[
+        "--host=pod1",
+        r#"--interfaces={"00:11:22:33:44:55": [{"vlan_id": 11, "tagged": false}]}"#,
+        "--dry_run",
+    ];
     type Output = Output;
 
     fn run(self, context: &Context) -> Result<Output, Failure> {

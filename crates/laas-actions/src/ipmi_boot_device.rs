@@ -38,6 +38,7 @@ pub struct Output {
 impl Action for Args {
     const NAME: &'static str = "ipmi_boot_device";
     const ABOUT: &'static str = "Tell a host's BMC what the host boots from next, and read it back";
+    const EXAMPLE: &'static [&'static str] = &["--host=pod1", "--device=pxe"];
     type Output = Output;
 
     fn run(self, context: &Context) -> Result<Output, Failure> {

@@ -38,6 +38,7 @@ impl Action for Args {
     const NAME: &'static str = "ipmi_power";
     const ABOUT: &'static str =
         "Switch a host on or off by its BMC, and wait until the BMC reports the state that was asked for";
+    const EXAMPLE: &'static [&'static str] = &["--host=pod1", "--command=status"];
     type Output = Output;
 
     fn run(self, context: &Context) -> Result<Output, Failure> {

@@ -8,6 +8,7 @@ mod hosts;
 pub mod messages;
 pub mod posting;
 mod switches;
+mod table;
 mod vpn_accounts;
 
 pub mod bmc_user;
@@ -75,6 +76,24 @@ mod tests {
     fn every_command_is_sound() {
         for command in super::commands() {
             command.debug_assert();
+        }
+    }
+
+    #[test]
+    fn every_command_shows_an_example_that_it_would_take() {
+        for command in super::commands() {
+            let help = command.clone().render_help().to_string();
+            let example = help.lines().skip_while(|line| *line != "Example:").nth(1);
+            let line = example.unwrap_or_else(|| panic!("{} has no example", command.get_name()));
+            // As a shell would take it apart.
+            let words = std::process::Command::new("sh")
+                .args(["-c", &format!("printf '%s\\0' {line}")])
+                .output();
+            let words = String::from_utf8(words.unwrap().stdout).unwrap();
+            let words = words.split_terminator('\0');
+            command
+                .try_get_matches_from(words)
+                .unwrap_or_else(|e| panic!("`{line}`: {e}"));
         }
     }
 }

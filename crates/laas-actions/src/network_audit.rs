@@ -81,6 +81,7 @@ impl Action for Args {
     const NAME: &'static str = "network_audit";
     const ABOUT: &'static str =
         "Compare the switch ports of hosts with what the bookings say, and repair them on demand";
+    const EXAMPLE: &'static [&'static str] = &[r#"--hosts=["pod1"]"#];
     type Output = Output;
 
     fn run(self, context: &Context) -> Result<Output, Failure> {

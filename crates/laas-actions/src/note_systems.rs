@@ -57,6 +57,8 @@ impl Action for Args {
     const NAME: &'static str = "note_systems";
     const ABOUT: &'static str =
         "Note which systems run on hosts before a deploy, so that none of them is taken for the new one";
+    const EXAMPLE: &'static [&'static str] =
+        &[r#"--hosts=[{"host": "pod1", "hardware": {"request": "by-hand-1"}}]"#];
     type Output = Output;
 
     fn run(self, context: &Context) -> Result<Output, Failure> {

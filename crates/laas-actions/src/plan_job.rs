@@ -41,6 +41,7 @@ pub struct Settings {
 impl Action for Args {
     const NAME: &'static str = "plan_job";
     const ABOUT: &'static str = "Say what is to be done for a job of the dashboard, and claim its tasks";
+    const EXAMPLE: &'static [&'static str] = &["--job_id=17", "--dry_run"];
     type Output = Output;
 
     fn run(self, context: &Context) -> Result<Output, Failure> {

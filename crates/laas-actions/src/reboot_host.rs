@@ -34,6 +34,7 @@ pub struct Output {
 impl Action for Args {
     const NAME: &'static str = "reboot_host";
     const ABOUT: &'static str = "Reboot a host from within, and prove by its boot id that it did";
+    const EXAMPLE: &'static [&'static str] = &["--host=pod1"];
     type Output = Output;
 
     fn run(self, context: &Context) -> Result<Output, Failure> {

@@ -67,6 +67,11 @@ struct Found {
 impl Action for Args {
     const NAME: &'static str = "report_failure";
     const ABOUT: &'static str = "Tell a booking's users and the lab's operators what failed and why";
+    const EXAMPLE: &'static [&'static str] = &[
+        "--host=pod1",
+        "--tasks=[]",
+        r#"--failure={"error": "the rack has no power"}"#,
+    ];
     type Output = Output;
 
     fn run(self, context: &Context) -> Result<Output, Failure> {

@@ -65,6 +65,7 @@ pub enum Answer {
 impl Action for Args {
     const NAME: &'static str = "resolve_host";
     const ABOUT: &'static str = "Say which addresses a host has, and at which of them it answers now";
+    const EXAMPLE: &'static [&'static str] = &["--host=pod1", "--vlans=[11]"];
     type Output = Output;
 
     fn run(self, context: &Context) -> Result<Output, Failure> {

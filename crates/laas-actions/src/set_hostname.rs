@@ -34,6 +34,7 @@ impl Action for Args {
     const NAME: &'static str = "set_hostname";
     const ABOUT: &'static str =
         "Give a host the name that its tenant asked for, now and for every later boot";
+    const EXAMPLE: &'static [&'static str] = &["--host=pod1", "--hostname=web-1"];
     type Output = Output;
 
     fn run(self, context: &Context) -> Result<Output, Failure> {

@@ -43,6 +43,7 @@ pub struct Output {
 impl Action for Args {
     const NAME: &'static str = "set_password";
     const ABOUT: &'static str = "Give an account of a host a password, which stays in the datastore";
+    const EXAMPLE: &'static [&'static str] = &["--host=pod1", "--account=root"];
     type Output = Output;
 
     fn run(self, context: &Context) -> Result<Output, Failure> {

@@ -57,6 +57,7 @@ struct Shown {
 impl Action for Args {
     const NAME: &'static str = "switch_show";
     const ABOUT: &'static str = "Show what the switch ports of hosts carry";
+    const EXAMPLE: &'static [&'static str] = &[r#"--hosts=["pod1"]"#];
     type Output = Output;
 
     fn run(self, context: &Context) -> Result<Output, Failure> {

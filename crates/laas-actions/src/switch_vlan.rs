@@ -64,6 +64,7 @@ impl Action for Args {
     const NAME: &'static str = "switch_vlan";
     const ABOUT: &'static str =
         "Set the switch ports of hosts to exactly the VLANs that are asked for, prove it, and save it";
+    const EXAMPLE: &'static [&'static str] = &[r#"--hosts=["pod1"]"#, "--dry_run"];
     type Output = Output;
 
     fn run(self, context: &Context) -> Result<Output, Failure> {

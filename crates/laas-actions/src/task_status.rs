@@ -83,6 +83,7 @@ pub struct Output {
 impl Action for Args {
     const NAME: &'static str = "task_status";
     const ABOUT: &'static str = "Tell the dashboard and its users how far tasks are";
+    const EXAMPLE: &'static [&'static str] = &["--status=100", "--tasks=[]", "--message=The lab is moving"];
     type Output = Output;
 
     fn run(self, context: &Context) -> Result<Output, Failure> {

@@ -44,6 +44,7 @@ struct Updates<'a> {
 impl Action for Args {
     const NAME: &'static str = "update_host";
     const ABOUT: &'static str = "Install the updates of a host's operating system";
+    const EXAMPLE: &'static [&'static str] = &["--host=pod1"];
     type Output = Output;
 
     fn run(self, context: &Context) -> Result<Output, Failure> {

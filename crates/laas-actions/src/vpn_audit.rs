@@ -47,6 +47,7 @@ struct Orphan {
 impl Action for Args {
     const NAME: &'static str = "vpn_audit";
     const ABOUT: &'static str = "Find VPN accounts that only the directory or only the datastore knows";
+    const EXAMPLE: &'static [&'static str] = &[];
     type Output = Output;
 
     fn run(self, context: &Context) -> Result<Output, Failure> {

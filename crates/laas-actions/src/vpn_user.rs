@@ -61,6 +61,7 @@ pub struct Output {
 impl Action for Args {
     const NAME: &'static str = "vpn_user";
     const ABOUT: &'static str = "Make the VPN account of a booking's user and tell the user, or take it away";
+    const EXAMPLE: &'static [&'static str] = &["--job_id=17", "--user=3", "--revoke"];
     type Output = Output;
 
     fn run(self, context: &Context) -> Result<Output, Failure> {

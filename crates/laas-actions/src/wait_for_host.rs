@@ -53,6 +53,7 @@ pub struct Output {
 impl Action for Args {
     const NAME: &'static str = "wait_for_host";
     const ABOUT: &'static str = "Wait until a host lets us in over SSH";
+    const EXAMPLE: &'static [&'static str] = &["--host=pod1"];
     type Output = Output;
 
     fn run(self, context: &Context) -> Result<Output, Failure> {

@@ -28,6 +28,8 @@ pub trait Action: clap::Args {
     const NAME: &'static str;
     /// One sentence, the same as in the YAML.
     const ABOUT: &'static str;
+    /// The arguments of a call that a person would make, for `--help`.
+    const EXAMPLE: &'static [&'static str];
     type Output: Serialize;
 
     /// Does it. What is returned is printed as the one document on stdout.
@@ -35,6 +37,11 @@ pub trait Action: clap::Args {
     /// # Errors
     /// A [`Failure`], whose kind becomes the exit code.
     fn run(self, context: &Context) -> Result<Self::Output, Failure>;
+
+    /// For an action that judges: the exit code of an output that is printed like any other and is bad news.
+    fn verdict(_output: &Self::Output) -> Option<Kind> {
+        None
+    }
 }
 
 /// The pack around an action, read when first asked for.
@@ -55,11 +62,14 @@ impl Context {
     }
 
     /// # Errors
-    /// The environment names no datastore.
+    /// The environment names no datastore, and none was found.
     pub fn datastore(&self) -> Result<&Datastore, Failure> {
         if self.datastore.get().is_none() {
-            let found =
-                Datastore::from_env().map_err(|e: DatastoreError| Failure::from(e).peer("datastore"))?;
+            let (found, place) =
+                Datastore::find().map_err(|e: DatastoreError| Failure::from(e).peer("datastore"))?;
+            if let Some(place) = place {
+                tracing::info!(datastore = place, "found");
+            }
             let _ = self.datastore.set(found);
         }
         self.datastore.get().ok_or_else(|| Failure::input("no datastore"))
@@ -78,7 +88,37 @@ pub fn command<A: Action>() -> clap::Command {
     A::augment_args(
         clap::Command::new(A::NAME)
             .about(A::ABOUT)
-            .version(env!("CARGO_PKG_VERSION")),
+            .version(env!("CARGO_PKG_VERSION"))
+            .after_help(example(A::NAME, A::EXAMPLE)),
+    )
+}
+
+/// The same call by hand and through an engine.
+fn example(name: &str, args: &[&str]) -> String {
+    let quoted = |text: &str| {
+        let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_=.,:/@%+".contains(c);
+        match text.split_once('=') {
+            _ if text.chars().all(is_plain) => text.to_owned(),
+            Some((key, value)) => format!("{key}='{value}'"),
+            None => format!("'{text}'"),
+        }
+    };
+    let by_hand = args.iter().map(|arg| format!(" {}", quoted(arg)));
+    let by_engine = args.iter().map(|arg| {
+        let arg = arg.trim_start_matches("--");
+        match arg.contains('=') {
+            true => format!(" {}", quoted(arg)),
+            false => format!(" {arg}=true"),
+        }
+    });
+    format!(
+        "Example:\n  {name}{}\n  st2 run laas.{name}{}\n\nBy hand it reads the configuration from `{}`, from \
+         /opt/stackstorm/configs/laas.yaml or from ./laas.yaml,\nand takes the datastore that `{}` names, that of your \
+         `st2` client, or ./hosts.json; it says which it found.",
+        by_hand.collect::<String>(),
+        by_engine.collect::<String>(),
+        env_vars::LAAS_CONFIG_FILE,
+        env_vars::LAAS_DATASTORE,
     )
 }
 
@@ -105,7 +145,7 @@ pub fn main<A: Action>() -> ExitCode {
     match args.run(&Context::default()) {
         Ok(output) => {
             print_document(&output);
-            ExitCode::SUCCESS
+            A::verdict(&output).map_or(ExitCode::SUCCESS, |kind| ExitCode::from(kind as u8))
         }
         Err(mut failure) => {
             if wait::stopped().is_some() {

@@ -14,6 +14,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 const TIMEOUT: Duration = Duration::from_secs(20);
+/// What is taken for the datastore where nothing says that there is another one.
+const LOCAL: &str = "hosts.json";
 
 /// One key, one writer: there is no compare-and-set.
 #[derive(Debug, Clone)]
@@ -47,6 +49,15 @@ pub enum DatastoreError {
     },
 }
 
+impl DatastoreError {
+    fn unfit(source: HttpError) -> Self {
+        Self::Http {
+            key: "datastore".to_owned(),
+            source,
+        }
+    }
+}
+
 impl Classify for DatastoreError {
     fn kind(&self) -> Kind {
         match self {
@@ -61,7 +72,8 @@ impl Classify for DatastoreError {
     fn hint(&self) -> Option<String> {
         match self {
             Self::NotConfigured => Some(format!(
-                "set `{}` and `{}`, or `{}` to a file like `hosts.json`",
+                "log in with `st2 login -w USER`, set `{}` and `{}`, set `{}` to a file like `hosts.json`, or go where \
+                 `{LOCAL}` is",
                 env_vars::ST2_API_URL,
                 env_vars::ST2_API_KEY,
                 env_vars::LAAS_DATASTORE
@@ -76,6 +88,9 @@ impl Classify for DatastoreError {
 pub struct Entry {
     pub name: String,
     pub value: Secret,
+    /// Whether the datastore keeps it encrypted.
+    #[serde(default)]
+    pub secret: bool,
 }
 
 impl Datastore {
@@ -87,12 +102,34 @@ impl Datastore {
         if let Some(path) = std::env::var_os(env_vars::LAAS_DATASTORE).filter(|p| !p.is_empty()) {
             return Ok(Self::file(path));
         }
-        let engine = Engine::from_env().map_err(|source| DatastoreError::Http {
-            key: "datastore".to_owned(),
-            source,
-        })?;
-        let Engine { http, header, token } = engine.ok_or(DatastoreError::NotConfigured)?;
-        Ok(Self(Place::Api { http, header, token }))
+        match Engine::from_env().map_err(DatastoreError::unfit)? {
+            Some(engine) => Ok(Self::of(engine)),
+            None => Err(DatastoreError::NotConfigured),
+        }
+    }
+
+    /// As [`Datastore::from_env`], and where the environment names none: that of the user's `st2` client, else the file
+    /// `hosts.json` here. The second value says which one was found so.
+    ///
+    /// # Errors
+    /// There is none, or the client's login can't be tried.
+    pub fn find() -> Result<(Self, Option<String>), DatastoreError> {
+        match Self::from_env() {
+            Err(DatastoreError::NotConfigured) => {}
+            found => return found.map(|found| (found, None)),
+        }
+        if let Some((engine, place)) = Engine::from_client().map_err(DatastoreError::unfit)? {
+            return Ok((Self::of(engine), Some(place)));
+        }
+        let here = Path::new(LOCAL);
+        if here.exists() {
+            return Ok((Self::file(here), Some(format!("./{LOCAL}"))));
+        }
+        Err(DatastoreError::NotConfigured)
+    }
+
+    fn of(Engine { http, header, token }: Engine) -> Self {
+        Self(Place::Api { http, header, token })
     }
 
     /// A file in the format of `hosts.json`; it may not exist yet.
@@ -105,6 +142,14 @@ impl Datastore {
     /// # Errors
     /// The datastore can't be reached or refuses.
     pub fn get(&self, key: &str) -> Result<Option<Secret>, DatastoreError> {
+        Ok(self.entry(key)?.map(|entry| entry.value))
+    }
+
+    /// As [`Datastore::get`], with what the datastore says of the key.
+    ///
+    /// # Errors
+    /// As [`Datastore::get`].
+    pub fn entry(&self, key: &str) -> Result<Option<Entry>, DatastoreError> {
         match &self.0 {
             Place::Api { http, .. } => {
                 let request = http
@@ -113,16 +158,16 @@ impl Datastore {
                 let Some(answer) = self.exchange(key, request, true)? else {
                     return Ok(None);
                 };
-                let entry: Entry = answer.json().map_err(|source| DatastoreError::Http {
+                let entry = answer.json().map_err(|source| DatastoreError::Http {
                     key: key.to_owned(),
                     source,
                 })?;
-                Ok(Some(entry.value))
+                Ok(Some(entry))
             }
             Place::File(path) => Ok(read_file(path)?
                 .into_iter()
                 .find(|e| e.name == key)
-                .map(|e| Secret::new(e.value))),
+                .map(Entry::from)),
         }
     }
 
@@ -161,10 +206,7 @@ impl Datastore {
             Place::File(path) => Ok(read_file(path)?
                 .into_iter()
                 .filter(|e| e.name.starts_with(prefix))
-                .map(|e| Entry {
-                    name: e.name,
-                    value: Secret::new(e.value),
-                })
+                .map(Entry::from)
                 .collect()),
         }
     }
@@ -290,6 +332,16 @@ struct FileEntry {
     value: String,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     secret: bool,
+}
+
+impl From<FileEntry> for Entry {
+    fn from(entry: FileEntry) -> Self {
+        Self {
+            name: entry.name,
+            value: Secret::new(entry.value),
+            secret: entry.secret,
+        }
+    }
 }
 
 fn read_file(path: &Path) -> Result<Vec<FileEntry>, DatastoreError> {

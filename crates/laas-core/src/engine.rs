@@ -2,6 +2,7 @@
 
 use crate::env_vars;
 use crate::http::{Answer, Http, HttpError, Tls};
+use crate::st2_client::Client;
 use crate::{Classify, Kind, Secret};
 use reqwest::blocking::RequestBuilder;
 use serde::Deserialize;
@@ -83,15 +84,43 @@ impl Engine {
             (Some(url), None, Some(key)) => (url, "St2-Api-Key", key),
             _ => return Ok(None),
         };
+        let token = Secret::new(token);
+        Self::new(&url, &Tls::default(), (header, token)).map(Some)
+    }
+
+    /// The engine that the user's `st2` client is set up for, with its login, or with the token or the key that the
+    /// environment has without an address; and where that was found.
+    ///
+    /// # Errors
+    /// The address is none, or the login can't be tried.
+    pub fn from_client() -> Result<Option<(Self, String)>, HttpError> {
+        let client = Client::find();
+        let var = |name| std::env::var(name).ok().filter(|v| !v.is_empty());
+        let credential = match (var(env_vars::ST2_AUTH_TOKEN), var(env_vars::ST2_API_KEY)) {
+            (Some(token), _) => Some(("X-Auth-Token", Secret::new(token))),
+            (None, Some(key)) => Some(("St2-Api-Key", Secret::new(key))),
+            (None, None) => client.credential()?,
+        };
+        let Some(credential) = credential else {
+            return Ok(None);
+        };
+        let engine = Self::new(&client.api, &client.tls, credential)?;
+        let place = match &client.path {
+            Some(path) => format!("{} (`{}`)", client.api, path.display()),
+            None => client.api,
+        };
+        Ok(Some((engine, place)))
+    }
+
+    fn new(url: &str, tls: &Tls, (header, token): (&'static str, Secret)) -> Result<Self, HttpError> {
         let base = url.trim_end_matches('/');
         let base = if base.ends_with("/v1") {
             base.to_owned()
         } else {
             format!("{base}/v1")
         };
-        let http = Http::new(&base, &Tls::default(), TIMEOUT)?;
-        let token = Secret::new(token);
-        Ok(Some(Self { http, header, token }))
+        let http = Http::new(&base, tls, TIMEOUT)?;
+        Ok(Self { http, header, token })
     }
 
     /// The parameters of the live executions of `action` (`laas.fulfill_job`).

@@ -21,5 +21,7 @@ pub const ST2_ACTION_EXECUTION_ID: &str = "ST2_ACTION_EXECUTION_ID";
 pub const ST2_API_URL: &str = "ST2_API_URL";
 /// A user's or sensor's token.
 pub const ST2_AUTH_TOKEN: &str = "ST2_AUTH_TOKEN";
+/// The file of the `st2` client's settings, if it is not `~/.st2/config`.
+pub const ST2_CONFIG_FILE: &str = "ST2_CONFIG_FILE";
 /// A user's API key.
 pub const ST2_API_KEY: &str = "ST2_API_KEY";

@@ -100,6 +100,8 @@ pub struct Answer {
     pub content_type: String,
     /// Where a redirection points to; it is never followed here.
     pub location: Option<String>,
+    /// What the peer's clock says, as it says it (`Date`, RFC 9110 §6.6.1).
+    pub date: Option<String>,
     pub body: String,
 }
 
@@ -207,8 +209,12 @@ impl Http {
             .and_then(|v| v.to_str().ok())
             .unwrap_or("no content type")
             .to_owned();
-        let location = response.headers().get(reqwest::header::LOCATION);
-        let location = location.and_then(|v| v.to_str().ok()).map(str::to_owned);
+        let text = |name| {
+            let value: Option<&reqwest::header::HeaderValue> = response.headers().get(name);
+            value.and_then(|v| v.to_str().ok()).map(str::to_owned)
+        };
+        let location = text(reqwest::header::LOCATION);
+        let date = text(reqwest::header::DATE);
         let mut bytes = Vec::new();
         response
             .take(BODY_LIMIT)
@@ -224,6 +230,7 @@ impl Http {
             status,
             content_type,
             location,
+            date,
             body,
         })
     }
@@ -279,6 +286,7 @@ mod tests {
                 status: 200,
                 content_type: "text/html".to_owned(),
                 location: None,
+                date: None,
                 body: body.to_owned(),
             };
             let error = answer.json::<Vec<u8>>().unwrap_err();

@@ -62,7 +62,7 @@ impl Classify for LockError {
 /// # Errors
 /// The lock directory can't be written, or another execution holds the lock until the deadline.
 pub fn acquire(name: &str, deadline: &Deadline) -> Result<Lock, LockError> {
-    let dir = std::env::var_os(env_vars::LAAS_LOCK_DIR).map_or_else(shared_dir, PathBuf::from);
+    let dir = directory();
     let path = dir.join(name.replace(['/', '\0'], "_"));
     let file = open(&dir, &path).map_err(|source| LockError::Open {
         path: path.clone(),
@@ -80,6 +80,11 @@ pub fn acquire(name: &str, deadline: &Deadline) -> Result<Lock, LockError> {
             source,
         })?;
     }
+}
+
+/// Where the lock files are.
+pub fn directory() -> PathBuf {
+    std::env::var_os(env_vars::LAAS_LOCK_DIR).map_or_else(shared_dir, PathBuf::from)
 }
 
 /// The same for every user of the machine, or they would not see each other's locks.

@@ -77,12 +77,20 @@ struct Sensor {
     schedule: Schedule,
 }
 
-/// The whole `main` of the sensor's executable; it ends on SIGTERM.
-pub fn main() -> ExitCode {
+/// The sensor's command line, which has nothing but its help.
+pub fn command() -> clap::Command {
     clap::Command::new("dashboard_sensor")
         .about("Look at the dashboard for jobs and dispatch laas.job_ready for each that has work")
         .version(env!("CARGO_PKG_VERSION"))
-        .get_matches();
+        .after_help(
+            "Example:\n  ST2_API_URL=http://127.0.0.1:9101/v1 ST2_API_KEY=… dashboard_sensor\n\nAn engine starts it by \
+             `sensors/`; it ends on SIGTERM.",
+        )
+}
+
+/// The whole `main` of the sensor's executable; it ends on SIGTERM.
+pub fn main() -> ExitCode {
+    command().get_matches();
     action::start_log();
     stop_on_signal();
     match run() {

@@ -1,7 +1,9 @@
-//! The house's own tools: `cargo xtask check-pack`, `cargo xtask new-action NAME`, `cargo xtask bench WHAT`.
+//! The house's own tools: `cargo xtask check-pack`, `cargo xtask new-action NAME`, `cargo xtask docs`,
+//! `cargo xtask bench WHAT`.
 
 mod bench;
 mod check_pack;
+mod docs;
 mod metadata;
 mod new_action;
 mod readme;
@@ -31,6 +33,12 @@ enum Task {
         /// Lower-case letters and `_`, as operators will type it, e.g. host_report
         name: String,
     },
+    /// Write man pages and completions of bash, zsh and fish for every executable of the pack.
+    Docs {
+        /// Where they go: `man/man1` and a directory for each shell. target/docs, if it is not said.
+        #[arg(long, value_name = "DIRECTORY")]
+        out: Option<PathBuf>,
+    },
     /// Measure; the release build is made first.
     Bench {
         /// What is measured.
@@ -45,6 +53,7 @@ fn main() -> anyhow::Result<()> {
     match Cli::parse().task {
         Task::CheckPack { fix } => check_pack::run(&root(), fix),
         Task::NewAction { name } => new_action::run(&root(), &name),
+        Task::Docs { out } => docs::run(&out.unwrap_or_else(docs::place)),
         Task::Bench { what, json } => bench::run(&root(), what, json),
     }
 }

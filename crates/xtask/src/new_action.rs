@@ -29,6 +29,7 @@ pub struct Output {
 impl Action for Args {
     const NAME: &'static str = "@NAME@";
     const ABOUT: &'static str = "Say in one sentence what it does";
+    const EXAMPLE: &'static [&'static str] = &["--host=pod1", "--dry_run"];
     type Output = Output;
 
     fn run(self, context: &Context) -> Result<Output, Failure> {

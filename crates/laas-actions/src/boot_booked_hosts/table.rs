@@ -1,36 +1,14 @@
 //! The rows for a person at a terminal.
 
 use super::Row;
+use crate::table;
 use std::fmt::Display;
-use std::io::{self, IsTerminal, Write};
 
 const HEAD: [&str; 6] = ["HOST", "BOOKED", "BEFORE", "AFTER", "CHANGED", ""];
 
-/// Prints them to stderr if that is a terminal; stdout has the document.
+/// Prints them to stderr if that is a terminal.
 pub fn print(rows: &[Row]) {
-    let mut stderr = io::stderr();
-    if stderr.is_terminal() {
-        // Nobody is left to tell when the terminal is gone.
-        let _ = stderr.write_all(table(rows).as_bytes());
-    }
-}
-
-fn table(rows: &[Row]) -> String {
-    let mut lines = vec![HEAD.map(str::to_owned)];
-    lines.extend(rows.iter().map(cells));
-    let width = |column: usize| lines.iter().map(|cells| cells[column].chars().count()).max();
-    let widths: [usize; 6] = std::array::from_fn(|column| width(column).unwrap_or_default());
-    let mut text = String::new();
-    for cells in &lines {
-        let padded = cells
-            .iter()
-            .zip(widths)
-            .map(|(cell, width)| format!("{cell:width$}"));
-        let line = padded.collect::<Vec<_>>().join("  ");
-        text.push_str(line.trim_end());
-        text.push('\n');
-    }
-    text
+    table::print(HEAD, rows.iter().map(cells));
 }
 
 fn cells(row: &Row) -> [String; 6] {
@@ -38,15 +16,13 @@ fn cells(row: &Row) -> [String; 6] {
     let or_dash = |value: Option<&dyn Display>| value.map_or("-".to_owned(), ToString::to_string);
     let booked = row.booked.map(yes);
     let said = row.error.as_deref().or(row.skipped.as_deref());
-    // What a peer says must not move the cursor.
-    let said = said.unwrap_or_default().escape_debug();
     [
         row.host.to_string(),
         or_dash(booked.as_ref().map(|b| b as &dyn Display)),
         or_dash(row.before.as_ref().map(|p| p as &dyn Display)),
         or_dash(row.after.as_ref().map(|p| p as &dyn Display)),
         yes(row.changed).to_owned(),
-        said.to_string(),
+        said.unwrap_or_default().to_owned(),
     ]
 }
 
@@ -82,6 +58,6 @@ a-longer-name  yes     -       -      no       the BMC\\n\\u{1b}[2J is silent
 pod3           no      -       -      no
 pod4           -       -       -      no       the dashboard does not know it
 ";
-        assert_eq!(table(&rows), expected);
+        assert_eq!(table::text(HEAD, rows.iter().map(cells)), expected);
     }
 }
