@@ -17,6 +17,7 @@ pub mod copy_keys;
 pub mod fog_capture;
 pub mod fog_image;
 pub mod host_network;
+pub mod inventory;
 pub mod ipmi_boot_device;
 pub mod ipmi_power;
 pub mod network_audit;
@@ -49,6 +50,7 @@ pub fn commands() -> Vec<clap::Command> {
         command::<fog_capture::Args>(),
         command::<fog_image::Args>(),
         command::<host_network::Args>(),
+        command::<inventory::Args>(),
         command::<ipmi_boot_device::Args>(),
         command::<ipmi_power::Args>(),
         command::<network_audit::Args>(),

@@ -16,6 +16,7 @@ mod fog_image_choice;
 mod fog_image_kills;
 mod host_network;
 mod hosts;
+mod inventory;
 mod ipmitool;
 mod keys;
 mod network_audit;
