@@ -7,6 +7,7 @@ mod fog_tasks;
 mod hosts;
 pub mod messages;
 pub mod posting;
+mod side_by_side;
 mod switches;
 mod table;
 mod vpn_accounts;
@@ -14,6 +15,7 @@ mod vpn_accounts;
 pub mod bmc_user;
 pub mod boot_booked_hosts;
 pub mod copy_keys;
+pub mod doctor;
 pub mod fog_capture;
 pub mod fog_image;
 pub mod host_network;
@@ -47,6 +49,7 @@ pub fn commands() -> Vec<clap::Command> {
         command::<bmc_user::Args>(),
         command::<boot_booked_hosts::Args>(),
         command::<copy_keys::Args>(),
+        command::<doctor::Args>(),
         command::<fog_capture::Args>(),
         command::<fog_image::Args>(),
         command::<host_network::Args>(),

@@ -42,12 +42,20 @@ impl Fog {
         })
     }
 
+    /// All hosts.
+    ///
+    /// # Errors
+    /// FOG can't be asked.
+    pub fn hosts(&self) -> Result<Vec<Host>, FogError> {
+        self.list("host", &["host"])
+    }
+
     /// The one host of exactly this name.
     ///
     /// # Errors
     /// There is none, or there are several.
     pub fn host(&self, name: &str) -> Result<Host, FogError> {
-        let mut hosts: Vec<Host> = self.list("host", &["host"])?;
+        let mut hosts = self.hosts()?;
         hosts.retain(|h| h.name == name);
         match (hosts.len(), hosts.pop()) {
             (1, Some(host)) => Ok(host),

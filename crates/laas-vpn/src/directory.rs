@@ -71,6 +71,11 @@ impl Directory {
         })
     }
 
+    /// The DN below which the users are.
+    pub fn people(&self) -> &str {
+        &self.people
+    }
+
     /// # Errors
     /// The server can't be reached, its certificate is not trusted, or it refuses the configured password.
     pub fn connect(&self) -> Result<Session<'_>, VpnError> {
@@ -115,6 +120,16 @@ impl Directory {
 }
 
 impl Session<'_> {
+    /// Whether the directory has the entry below which the users are to be.
+    ///
+    /// # Errors
+    /// The server can't be asked, or refuses.
+    pub fn has_people(&mut self) -> Result<bool, VpnError> {
+        let people = self.directory.people.clone();
+        let found = self.search(&people, Scope::Base, "(objectClass=*)")?;
+        Ok(found.is_some_and(|entries| !entries.is_empty()))
+    }
+
     /// Adds a user without a password. `description` says whose entry it is.
     ///
     /// # Errors

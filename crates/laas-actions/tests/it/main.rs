@@ -10,6 +10,7 @@ mod bmc_revoke;
 mod boot_booked_hosts;
 mod claims;
 mod dashboard;
+mod doctor;
 mod fog_capture;
 mod fog_image;
 mod fog_image_choice;
