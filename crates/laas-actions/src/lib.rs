@@ -22,6 +22,7 @@ pub mod host_network;
 pub mod inventory;
 pub mod ipmi_boot_device;
 pub mod ipmi_power;
+pub mod lab_status;
 pub mod network_audit;
 pub mod note_systems;
 pub mod plan_job;
@@ -57,6 +58,7 @@ pub fn commands() -> Vec<clap::Command> {
         command::<ipmi_boot_device::Args>(),
         command::<ipmi_power::Args>(),
         command::<network_audit::Args>(),
+        command::<lab_status::Args>(),
         command::<note_systems::Args>(),
         command::<plan_job::Args>(),
         command::<reboot_host::Args>(),

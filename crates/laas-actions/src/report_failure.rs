@@ -170,11 +170,14 @@ fn collect(value: &Value, found: &mut Vec<Found>) {
 
 /// The value of the key `told_<task id>`: what the operators were told last about the task, so that another try at the
 /// posts does not tell them again. They may be told twice if the process dies before it is written.
-#[derive(PartialEq, Serialize, Deserialize)]
+#[derive(Serialize, Deserialize)]
 struct Told {
     request: String,
     /// Of the failures.
     digest: String,
+    /// The failures in words, for `lab_status`.
+    #[serde(default)]
+    said: String,
 }
 
 /// Whether the operators were told just now. That they can't be is no failure.
@@ -184,16 +187,24 @@ fn tell_operator(context: &Context, failures: &[Found], tasks: &[TaskRef], execu
     };
     let datastore = context.datastore().ok();
     let digest = ledger::digest(&json!(failures));
+    let said = words(failures);
     let news: Vec<_> = tasks
         .iter()
         .map(|task| {
             let request = task.request.clone();
-            let digest = digest.clone();
-            (format!("told_{}", task.task), Told { request, digest })
+            let (digest, said) = (digest.clone(), said.clone());
+            let told = Told {
+                request,
+                digest,
+                said,
+            };
+            (format!("told_{}", task.task), told)
         })
         .filter(|(key, told)| {
-            let known = datastore.and_then(|d| d.get_record(key).ok().flatten());
-            known.as_ref() != Some(told)
+            let known: Option<Told> = datastore.and_then(|d| d.get_record(key).ok().flatten());
+            known.is_none_or(|known| {
+                (known.request, known.digest) != (told.request.clone(), told.digest.clone())
+            })
         })
         .collect();
     if news.is_empty() && !tasks.is_empty() {
@@ -227,6 +238,17 @@ fn post_to_bot(
     let http = Http::new(&bot.address, &bot.tls, timeout)?;
     let segments: Vec<_> = path.split('/').filter(|s| !s.is_empty()).collect();
     let job = tasks.first().map(|task| task.job);
+    let text = words(failures);
+    let body = json!({"text": text, "job": job, "execution": execution, "failures": failures});
+    let answer = http.send(http.post(&segments).json(&body))?;
+    if answer.ok() {
+        return Ok(());
+    }
+    Err(format!("the bot answered HTTP {}", answer.status).into())
+}
+
+/// A line for each failure.
+fn words(failures: &[Found]) -> String {
     let lines = failures.iter().map(|failure| {
         let said = [
             failure.host.as_deref(),
@@ -239,13 +261,7 @@ fn post_to_bot(
         }
         line
     });
-    let text = lines.collect::<Vec<_>>().join("\n");
-    let body = json!({"text": text, "job": job, "execution": execution, "failures": failures});
-    let answer = http.send(http.post(&segments).json(&body))?;
-    if answer.ok() {
-        return Ok(());
-    }
-    Err(format!("the bot answered HTTP {}", answer.status).into())
+    lines.collect::<Vec<_>>().join("\n")
 }
 
 #[cfg(test)]

@@ -20,6 +20,7 @@ mod hosts;
 mod inventory;
 mod ipmitool;
 mod keys;
+mod lab_status;
 mod network_audit;
 mod note_systems;
 mod pack;
