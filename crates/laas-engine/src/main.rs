@@ -12,60 +12,13 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context;
-use clap::{Parser, Subcommand};
+use clap::Parser;
+use laas_engine::command_line::{Args, Command, KeyCommand, UserCommand};
 use laas_engine::model::TokenKind;
 use laas_engine::store::Store;
 
 use crate::auth::Users;
 use crate::state::StateDir;
-
-/// An embedded stand-in for StackStorm on one machine.
-#[derive(Debug, Parser)]
-#[command(version)]
-struct Args {
-    #[command(subcommand)]
-    command: Command,
-}
-
-#[derive(Debug, Subcommand)]
-enum Command {
-    /// Load packs and serve the API until SIGTERM.
-    ///
-    /// Prints one line on stdout when it listens. What runs when it stops, or dies, runs again after the next start.
-    Serve(serve::Args),
-    /// Manage API keys.
-    #[command(subcommand)]
-    Key(KeyCommand),
-    /// Manage users who log in with a password.
-    #[command(subcommand)]
-    User(UserCommand),
-}
-
-#[derive(Debug, Subcommand)]
-enum KeyCommand {
-    /// Make an API key and print it, this once; only its hash is kept.
-    Create {
-        /// The directory that `serve` keeps its state in.
-        #[arg(long, value_name = "DIR")]
-        state: PathBuf,
-        /// In whose name its holder acts.
-        #[arg(long, value_name = "NAME", default_value = "st2admin")]
-        user: String,
-    },
-}
-
-#[derive(Debug, Subcommand)]
-enum UserCommand {
-    /// Set the password of a user, new or old; the first line of stdin is the password.
-    Set {
-        /// For example `st2admin`.
-        #[arg(value_name = "NAME")]
-        name: String,
-        /// The directory that `serve` keeps its state in.
-        #[arg(long, value_name = "DIR")]
-        state: PathBuf,
-    },
-}
 
 fn main() -> ExitCode {
     tracing_subscriber::fmt()
@@ -106,14 +59,4 @@ fn set_password(state: PathBuf, name: &str) -> anyhow::Result<()> {
     let password = input.lines().next().unwrap_or_default();
     anyhow::ensure!(!password.is_empty(), "the password is empty: write it to stdin");
     Ok(Users::of(state.path()).set(name, password)?)
-}
-
-#[cfg(test)]
-mod tests {
-    use clap::CommandFactory;
-
-    #[test]
-    fn the_command_line_is_consistent() {
-        super::Args::command().debug_assert();
-    }
 }

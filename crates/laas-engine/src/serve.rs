@@ -2,11 +2,11 @@
 
 use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use laas_engine::command_line::ServeArgs;
 use laas_engine::engine::{Engine, Options};
 use laas_engine::model::TokenKind;
 use laas_engine::store::Store;
@@ -19,43 +19,18 @@ use crate::crypto::DatastoreCipher;
 use crate::sensors::Sensors;
 use crate::state::StateDir;
 
-/// What `serve` is told.
-#[derive(Debug, clap::Args)]
-pub struct Args {
-    /// A pack's directory, the one that holds `pack.yaml`, or a directory of such; may be given several times.
-    #[arg(long = "pack", value_name = "DIR", required = true)]
-    packs: Vec<PathBuf>,
-    /// Holds the packs' configurations, `<pack>.yaml`.
-    #[arg(long, value_name = "DIR")]
-    config_dir: PathBuf,
-    /// Where to keep the database and the datastore's key; created when missing.
-    #[arg(long, value_name = "DIR")]
-    state: PathBuf,
-    /// Where to listen; port 0 takes a free one.
-    ///
-    /// Anything but loopback needs an API key or a user first. There is no TLS: put a proxy before it.
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9101")]
-    listen: SocketAddr,
-    /// Also run the packs' sensors: for `sensors/NAME.yaml` the executable `actions/bin/NAME`.
-    #[arg(long)]
-    sensors: bool,
-    /// How many actions run at the same time; more wait.
-    #[arg(long, value_name = "COUNT", default_value = "64", value_parser = clap::value_parser!(u16).range(1..))]
-    max_processes: u16,
-}
-
 /// How long an action has between SIGTERM and SIGKILL.
 const KILL_GRACE: Duration = Duration::from_secs(10);
 
 /// Serves until SIGTERM or SIGINT.
-pub fn run(args: Args) -> anyhow::Result<()> {
+pub fn run(args: ServeArgs) -> anyhow::Result<()> {
     tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?
         .block_on(serve(args))
 }
 
-async fn serve(args: Args) -> anyhow::Result<()> {
+async fn serve(args: ServeArgs) -> anyhow::Result<()> {
     let state = StateDir::open(args.state)?;
     let users = Users::of(state.path());
     if !anybody_can_call(&state, &users).await? {

@@ -9,6 +9,7 @@
 pub mod bot;
 pub mod cabling;
 pub mod checks;
+pub mod command_line;
 pub mod control;
 pub mod dashboard;
 pub mod demo;

@@ -1,62 +1,18 @@
 //! `laas-lab`: a lab on this machine.
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Context;
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::Parser;
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
+use laas_lab::command_line::{Args, Command, ServeArgs, Speed};
 use laas_lab::control;
 use laas_lab::lab::{Lab, LabOptions};
 use laas_lab::pace::Pace;
-
-/// A lab without hardware, on loopback
-#[derive(Parser)]
-#[command(version)]
-struct Args {
-    #[command(subcommand)]
-    command: Command,
-}
-
-#[derive(Subcommand)]
-enum Command {
-    /// Start a lab and print where its parts are, as one line of JSON
-    ///
-    /// It runs until SIGTERM or SIGINT. Passwords and tokens are in files that only this user can read; the line names
-    /// them.
-    Serve(ServeArgs),
-    /// Make a booking in a lab of two hosts, show each step and check the result
-    ///
-    /// Ends with 1 if a task did not end with 200 or a check failed.
-    Demo(laas_lab::demo::Args),
-}
-
-#[derive(clap::Args)]
-struct ServeArgs {
-    /// How many hosts there are
-    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=80))]
-    hosts: u8,
-
-    /// How long slow things take
-    #[arg(long, value_enum, default_value_t = Speed::Demo)]
-    pace: Speed,
-
-    /// Keep everything in this directory instead of a temporary one
-    #[arg(long, value_name = "DIRECTORY")]
-    state: Option<PathBuf>,
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-enum Speed {
-    /// No artificial delay
-    Zero,
-    /// Slow enough to watch
-    Demo,
-}
 
 #[tokio::main]
 async fn main() -> ExitCode {

@@ -1,6 +1,7 @@
 //! What a package installs beside the executables: man pages and shell completions, made from their commands.
 
 use anyhow::Context;
+use clap::CommandFactory;
 use clap_complete::Shell;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -15,8 +16,7 @@ pub fn place() -> PathBuf {
 }
 
 pub fn run(out: &Path) -> anyhow::Result<()> {
-    let mut commands = laas_actions::commands();
-    commands.push(laas_sensor::command());
+    let commands = commands();
     let pages = out.join("man/man1");
     fs::create_dir_all(&pages).with_context(|| format!("can't make `{}`", pages.display()))?;
     for mut command in commands.clone() {
@@ -36,6 +36,15 @@ pub fn run(out: &Path) -> anyhow::Result<()> {
         out.display()
     );
     Ok(())
+}
+
+/// Of the pack, of the engine and of the lab.
+fn commands() -> Vec<clap::Command> {
+    let mut commands = laas_actions::commands();
+    commands.push(laas_sensor::command());
+    commands.push(laas_engine::command_line::Args::command());
+    commands.push(laas_lab::command_line::Args::command());
+    commands
 }
 
 #[cfg(test)]

@@ -33,7 +33,7 @@ enum Task {
         /// Lower-case letters and `_`, as operators will type it, e.g. host_report
         name: String,
     },
-    /// Write man pages and completions of bash, zsh and fish for every executable of the pack.
+    /// Write man pages and completions of bash, zsh and fish for every executable.
     Docs {
         /// Where they go: `man/man1` and a directory for each shell. target/docs, if it is not said.
         #[arg(long, value_name = "DIRECTORY")]
