@@ -21,5 +21,8 @@ mod machine_disk;
 mod machine_redfish;
 mod machine_wire;
 mod nxos;
+mod operator;
 mod secrets;
 mod slapd;
+#[path = "../../../../tests/venv.rs"]
+mod venv;
