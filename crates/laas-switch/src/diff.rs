@@ -19,6 +19,8 @@ pub enum Change {
         native: Option<VlanId>,
         allowed: Option<VlanSet>,
         trunk: bool,
+        /// It is to be shut down no more.
+        open: bool,
     },
     RemoveVlan(VlanId),
 }
@@ -53,6 +55,8 @@ pub fn diff(present: &Present, wanted: &BTreeMap<PortName, Port>, pool: &Pool) -
                 native: (fresh || now.native != wanted.native).then_some(wanted.native),
                 allowed: (fresh || now.allowed != wanted.allowed).then(|| wanted.allowed.clone()),
                 trunk: now.mode != Mode::Trunk,
+                // On some switches a port that is none of theirs is shut down without a word.
+                open: now.is_dead_for(wanted) || (fresh && !wanted.allowed.is_empty()),
             }
         });
     let mut held = present.elsewhere.clone();
@@ -94,6 +98,8 @@ pub enum Difference {
     Inactive {
         vlan: VlanId,
     },
+    /// It is shut down, and should carry something.
+    Shutdown,
 }
 
 /// How the port of a switch differs from what is wanted; nothing if it does not.
@@ -130,6 +136,7 @@ pub fn differences(present: &Present, now: &Port, wanted: &Port) -> Vec<Differen
         .iter()
         .find(|vlan| carried.contains(*vlan) && !present.is_active(*vlan));
     found.extend(dead.map(|vlan| Difference::Inactive { vlan }));
+    found.extend(now.is_dead_for(wanted).then_some(Difference::Shutdown));
     found
 }
 
@@ -141,6 +148,7 @@ impl fmt::Display for Difference {
             Self::Native { found, wanted } => write!(f, "has native VLAN {found} instead of {wanted}"),
             Self::Extra { vlans } => write!(f, "carries VLAN {vlans} and should not"),
             Self::Missing { vlans } => write!(f, "lacks VLAN {vlans}"),
+            Self::Shutdown => f.write_str("is shut down"),
             Self::Inactive { vlan } => write!(f, "has VLAN {vlan}, which is not active on the switch"),
         }
     }

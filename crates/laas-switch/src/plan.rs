@@ -77,10 +77,13 @@ impl<'a> Plan<'a> {
                 Change::RemoveVlan(vlan) => drop(after.vlans.remove(vlan)),
                 Change::Port { port, .. } => {
                     let wanted = &self.wanted[port];
-                    after
-                        .ports
-                        .entry(port.clone())
-                        .and_modify(|now| *now = wanted.clone());
+                    after.ports.entry(port.clone()).and_modify(|now| {
+                        let shutdown = now.shutdown && !now.is_dead_for(wanted);
+                        *now = Port {
+                            shutdown,
+                            ..wanted.clone()
+                        };
+                    });
                 }
             }
         }

@@ -91,12 +91,21 @@ pub struct Port {
     pub native: VlanId,
     /// What passes on a trunk, tagged but for the native VLAN.
     pub allowed: VlanSet,
+    /// It is shut down by the configuration and passes nothing, whatever its VLANs are.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub shutdown: bool,
 }
 
 impl Port {
     /// Whether the port does what `wanted` says.
     pub fn does(&self, wanted: &Self) -> bool {
         (self.mode, self.native, &self.allowed) == (wanted.mode, wanted.native, &wanted.allowed)
+            && !self.is_dead_for(wanted)
+    }
+
+    /// Whether it is shut down and `wanted` is to carry something. One that is to carry nothing may be either.
+    pub fn is_dead_for(&self, wanted: &Self) -> bool {
+        self.shutdown && !wanted.allowed.is_empty()
     }
 
     /// Every VLAN that it names as a trunk.
@@ -122,6 +131,10 @@ impl fmt::Display for Port {
             (Mode::Access, None) => f.write_str("access"),
             (Mode::Trunk, _) => write!(f, "trunk of {} with native {}", self.allowed, self.native),
             (Mode::Routed, _) => f.write_str("no switch port"),
+        }?;
+        match self.shutdown {
+            true => f.write_str(", shut down"),
+            false => Ok(()),
         }
     }
 }
@@ -173,6 +186,7 @@ impl Wish {
             access: None,
             native: self.untagged.unwrap_or(parking),
             allowed,
+            shutdown: false,
         }
     }
 }

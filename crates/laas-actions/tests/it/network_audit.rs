@@ -34,7 +34,7 @@ fn each_difference_is_named_and_repaired() {
         .map(|h| &clean["hosts"][h]["state"])
         .collect();
     assert_eq!(states, ["as_booked", "as_booked", "as_booked"], "{clean}");
-    let cases: [(&str, u16, &[&str], &str); 7] = [
+    let cases: [(&str, u16, &[&str], &str); 8] = [
         (
             "an extra VLAN",
             1,
@@ -60,6 +60,7 @@ fn each_difference_is_named_and_repaired() {
             "is an access port, lacks VLAN 103",
         ),
         ("no switch port", 2, &["no switchport"], "is no trunk"),
+        ("a port that is shut down", 1, &["shutdown"], "is shut down"),
         (
             "a tenant's VLAN on a parked port",
             3,
@@ -207,6 +208,11 @@ fn a_show_says_what_ports_carry() {
     assert_eq!(shown["hosts"].as_object().unwrap().len(), 1);
     assert_eq!(shown["hosts"]["pod1"][0]["inactive"], "103");
     assert_eq!(shown["switches"]["127.98.0.1"]["saved"], false);
+    lab.switches[1]
+        .type_in(&["interface Ethernet1", "shutdown"])
+        .unwrap();
+    let shown = show(&["--hosts=[\"pod2\"]"]);
+    assert_eq!(shown["hosts"]["pod2"][0]["shutdown"], true, "{shown}");
 }
 
 #[test]

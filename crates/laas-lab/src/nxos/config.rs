@@ -30,6 +30,8 @@ pub enum Flavour {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
     pub flavour: Flavour,
+    /// A port that does not say otherwise is shut down.
+    pub shut_by_default: bool,
     pub vlans: BTreeMap<u16, Vlan>,
     /// By number: the ports are called as [`Flavour`] says.
     pub ports: BTreeMap<u16, Port>,
@@ -113,6 +115,7 @@ impl Config {
         };
         Self {
             flavour,
+            shut_by_default: false,
             vlans: [1, 98, 99]
                 .into_iter()
                 .chain(old_tenant.clone())
@@ -162,6 +165,13 @@ impl Config {
         match words {
             ["configure", "terminal"] | ["conf", "t"] | ["end"] => *context = Context::Global,
             ["exit"] => *context = Context::Global,
+            ["system", "default", "switchport", "shutdown"] if self.flavour == Flavour::Nxos => {
+                // What was as the default is, has no line of its own and goes with it.
+                let before = std::mem::replace(&mut self.shut_by_default, !no);
+                for port in self.ports.values_mut().filter(|port| port.shutdown == before) {
+                    port.shutdown = !no;
+                }
+            }
             ["vlan", list @ ..] => *context = self.vlans(no, &list.concat())?,
             ["interface", list @ ..] if !no && !list.is_empty() => {
                 *context = Context::Ports(self.find_ports(&list.concat())?);
@@ -279,8 +289,8 @@ impl Config {
                 line(format_args!("switchport trunk allowed vlan {add}{list}"));
             }
         }
-        if port.shutdown {
-            line(format_args!("shutdown"));
+        if port.shutdown != self.shut_by_default {
+            line(format_args!("{}shutdown", if port.shutdown { "" } else { "no " }));
         }
         text
     }

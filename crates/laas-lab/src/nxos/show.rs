@@ -19,6 +19,14 @@ pub enum Shown {
 
 /// Answers one show command.
 pub fn show(config: &Config, startup: &Config, command: &str) -> Result<Shown, LineError> {
+    if let Some((command, wanted)) = command.split_once(" | include ") {
+        let Shown::Text(text) = show(config, startup, command)? else {
+            return Err(LineError::Syntax("% Invalid command\n".into()));
+        };
+        let wanted = wanted.trim_matches('\'');
+        let lines = text.lines().filter(|line| line.contains(wanted));
+        return Ok(Shown::Text(lines.map(|line| format!("{line}\n")).collect()));
+    }
     let words: Vec<&str> = command.split_whitespace().collect();
     Ok(match words.as_slice() {
         ["show", "version"] => Shown::Structured(version()),
@@ -65,7 +73,10 @@ pub fn whole(config: &Config) -> String {
         format!("vlan {vlan}\n{}{state}", name.unwrap_or_default())
     });
     let ports = config.ports.keys().map(|port| config.port_section(*port));
-    vlans.chain(ports).collect()
+    let default = config
+        .shut_by_default
+        .then(|| "system default switchport shutdown\n\n".to_owned());
+    vlans.chain(default).chain(ports).collect()
 }
 
 /// What a restart would change; nothing if all is saved.

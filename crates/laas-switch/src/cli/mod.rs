@@ -13,6 +13,8 @@ use crate::Mode;
 pub struct Dialect {
     /// What a port is of which nothing is configured.
     pub plain: Mode,
+    /// Whether a switch port of which nothing says so is shut down.
+    pub shut: bool,
     /// What makes a VLAN pass frames again.
     pub revive: &'static [&'static str],
 }

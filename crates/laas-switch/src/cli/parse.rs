@@ -105,8 +105,9 @@ fn port(lines: &[&str], dialect: Dialect) -> Result<Port, Untouchable> {
         access: None,
         native: default_vlan(),
         allowed: VlanSet::all(),
+        shutdown: false,
     };
-    let mut mode = None;
+    let (mut mode, mut shutdown) = (None, None);
     let (mut listed, mut routed) = (false, false);
     for line in lines {
         let unclear = || Untouchable(format!("`{}` can't be understood", line.trim()));
@@ -124,6 +125,8 @@ fn port(lines: &[&str], dialect: Dialect) -> Result<Port, Untouchable> {
             }
             // The lines for a switch port may be kept beside it.
             ["no", "switchport"] => routed = true,
+            ["shutdown"] => shutdown = Some(true),
+            ["no", "shutdown"] => shutdown = Some(false),
             ["switchport", "access", "vlan", vlan] => port.access = Some(one(vlan)?),
             ["switchport", "trunk", "native", "vlan", vlan] => port.native = one(vlan)?,
             ["switchport", "trunk", "allowed", "vlan", "add", vlans @ ..] => {
@@ -148,6 +151,7 @@ fn port(lines: &[&str], dialect: Dialect) -> Result<Port, Untouchable> {
         true => Mode::Routed,
         false => mode.unwrap_or(dialect.plain),
     };
+    port.shutdown = shutdown.unwrap_or(dialect.shut && port.mode != Mode::Routed);
     if port.mode == Mode::Access {
         port.access.get_or_insert_with(default_vlan);
     }
@@ -204,6 +208,7 @@ mod tests {
 
     const NXOS: Dialect = Dialect {
         plain: Mode::Routed,
+        shut: false,
         revive: &[],
     };
 
@@ -240,6 +245,11 @@ mod tests {
             ("  switchport\n  switchport access vlan 11", "access to 11"),
             ("  switchport access vlan 11", "access to 11"),
             ("  switchport mode trunk", "trunk of 1-4094 with native 1"),
+            ("  switchport\n  shutdown", "access to 1, shut down"),
+            (
+                "  switchport mode trunk\n  switchport trunk allowed vlan 7\n  shutdown",
+                "trunk of 7 with native 1, shut down",
+            ),
             (
                 "  description a b\n  switchport\n  switchport mode trunk\n  switchport trunk native vlan 302\n  \
                  switchport trunk allowed vlan 300-309,311\n  spanning-tree port type edge trunk\n  no shutdown",
@@ -273,6 +283,19 @@ mod tests {
             section_in("   no switchport\n!", arista).unwrap().mode,
             Mode::Routed
         );
+    }
+
+    #[test]
+    fn a_switch_may_shut_every_port_that_does_not_say_otherwise() {
+        let shut = Dialect { shut: true, ..NXOS };
+        for (lines, expected) in [
+            ("  switchport", true),
+            ("  switchport\n  no shutdown", false),
+            ("  switchport\n  shutdown", true),
+            ("  no switchport", false),
+        ] {
+            assert_eq!(section_in(lines, shut).unwrap().shutdown, expected, "{lines}");
+        }
     }
 
     #[test]

@@ -29,6 +29,7 @@ pub fn commands(changes: &[Change], dialect: Dialect) -> Vec<String> {
                 native,
                 allowed,
                 trunk,
+                open,
             } => {
                 lines.push(format!("interface {port}"));
                 lines.extend(switch.then(|| "switchport".to_owned()));
@@ -36,6 +37,8 @@ pub fn commands(changes: &[Change], dialect: Dialect) -> Vec<String> {
                 lines.extend(allowed.iter().flat_map(allowed_lines));
                 lines.extend(native.map(|vlan| format!("switchport trunk native vlan {vlan}")));
                 lines.extend(trunk.then(|| "switchport mode trunk".to_owned()));
+                // Last, or what was configured before would pass for a moment.
+                lines.extend(open.then(|| "no shutdown".to_owned()));
                 on_port = true;
             }
             Change::RemoveVlan(vlan) => {

@@ -20,6 +20,7 @@ const SESSION: &str = "laas-";
 
 const DIALECT: Dialect = Dialect {
     plain: Mode::Access,
+    shut: false,
     revive: &["state active"],
 };
 

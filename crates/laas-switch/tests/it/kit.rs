@@ -33,6 +33,8 @@ pub struct Suite {
     pub start: Start,
     /// A VLAN that the switch keeps for itself, so that a line with it is refused.
     pub reserved: u64,
+    /// What shuts every port that does not say otherwise, if the switch knows such a line.
+    pub shut_by_default: Option<&'static str>,
 }
 
 /// Writes a test for each behaviour of each suite.
@@ -50,6 +52,11 @@ macro_rules! suites {
             #[test]
             fn whatever_was_there_before_gives_way() {
                 kit::whatever_was_there_before_gives_way(&SUITE);
+            }
+
+            #[test]
+            fn a_port_that_is_shut_down_is_opened_when_it_is_to_carry_something() {
+                kit::shut_ports(&SUITE);
             }
 
             #[test]
@@ -224,6 +231,8 @@ fn left_on_a_port() -> impl Strategy<Value = Vec<String>> {
         Just("switchport mode trunk".to_owned()),
         Just("no switchport".to_owned()),
         Just("switchport".to_owned()),
+        Just("shutdown".to_owned()),
+        Just("no shutdown".to_owned()),
         (1..400u16).prop_map(|vlan| format!("switchport access vlan {vlan}")),
         (1..400u16).prop_map(|vlan| format!("switchport trunk native vlan {vlan}")),
         list.prop_map(|list| format!("switchport trunk allowed vlan {list}")),
@@ -287,6 +296,52 @@ pub fn whatever_was_there_before_gives_way(suite: &Suite) {
         Ok(())
     });
     outcome.unwrap();
+}
+
+pub fn shut_ports(suite: &Suite) {
+    let stand = Stand::new(suite, 4);
+    let asked = stand.wanted([(1, wish(Some(11), &[103])), (2, wish(None, &[]))]);
+    stand.done(&asked);
+    let shut = |number| {
+        let port = format!("interface {}", stand.lab.port_name(number));
+        stand.lab.type_in(&[&port, "shutdown"]).unwrap();
+    };
+    shut(1);
+    shut(2);
+    assert!(
+        stand.carried(1).allowed.is_empty(),
+        "its VLANs are right, and it is dead"
+    );
+    let switch = stand.open(CALL);
+    let pool = crate::pool();
+    let plan = Plan::new(switch.as_ref(), &asked, &pool).unwrap();
+    let now = &plan.before().ports[&stand.port(1)];
+    let found = laas_switch::differences(plan.before(), now, &asked[&stand.port(1)]);
+    assert_eq!(found, [laas_switch::Difference::Shutdown]);
+    assert!(plan.foresee().failed.is_empty());
+    // What is asked for stays shut where nothing is to pass.
+    let line = format!("interface {}", stand.lab.port_name(1));
+    assert_eq!(stand.done(&asked), [&line, "no shutdown"]);
+    assert_eq!(stand.carried(1).allowed.to_string(), "11,103");
+    assert!(stand.lab.port_section(2).contains("shutdown"));
+    assert!(stand.done(&asked).is_empty());
+    // The next booking opens it, with its VLANs alone.
+    stand.done(&stand.wanted([(2, wish(Some(12), &[]))]));
+    assert_eq!(stand.carried(2).allowed.to_string(), "12");
+    if let Some(line) = suite.shut_by_default {
+        stand.lab.type_in(&[line]).unwrap();
+        assert!(stand.carried(1).allowed.is_empty() && stand.carried(2).allowed.is_empty());
+        stand.done(&asked);
+        assert_eq!(stand.carried(1).allowed.to_string(), "11,103");
+        assert!(stand.done(&asked).is_empty());
+        assert!(stand.carried(3).allowed.is_empty(), "it is nobody's");
+    }
+    // A switch that says yes and leaves it shut is found out.
+    shut(1);
+    stand.faults.set(Peer::Switch, Trouble::Lie).unwrap();
+    let failed = stand.run(&asked, &pool).1.unwrap();
+    let text = failed[&stand.port(1)].to_string();
+    assert!(text.ends_with("with native 11, shut down`"), "{text}");
 }
 
 pub fn calls_are_constant(suite: &Suite) {

@@ -69,6 +69,7 @@ kit::suites! {
             Box::new(laas_lab::nxos::Nxos::new(address, ports, account, cabling, std::time::Duration::ZERO))
         },
         reserved: 4000,
+        shut_by_default: Some("system default switchport shutdown"),
     },
     eos: Suite {
         driver: "eos",
@@ -76,5 +77,6 @@ kit::suites! {
             Box::new(laas_lab::eos::Eos::new(address, ports, account, cabling, std::time::Duration::ZERO))
         },
         reserved: 1006,
+        shut_by_default: None,
     },
 }

@@ -32,19 +32,23 @@ fn port() -> impl Strategy<Value = Port> {
         proptest::collection::btree_set(prop_oneof![1..20u64, 100..125u64, 300..310u64], 0..6)
             .prop_map(|s| set(&s)),
     ];
-    (mode, vlan(), vlan(), allowed).prop_map(|(mode, access, native, allowed)| match mode {
+    let shutdown = any::<bool>();
+    (mode, vlan(), vlan(), allowed, shutdown).prop_map(|(mode, access, native, allowed, shutdown)| match mode
+    {
         // A routed port has nothing of a switch port.
         Mode::Routed => Port {
             mode,
             access: None,
             native: crate::vlan(1),
             allowed: VlanSet::all(),
+            shutdown,
         },
         mode => Port {
             mode,
             access: Some(access),
             native,
             allowed,
+            shutdown,
         },
     })
 }
@@ -115,6 +119,9 @@ fn carry_out(present: &Present, lines: &[String], mut look: impl FnMut(&PortName
             (["state", "active"] | ["no", "shutdown"], _, Some(id)) => {
                 state.vlans.get_mut(&id).unwrap().state = VlanState::Active;
             }
+            (["no", "shutdown"], Some(port), _) => {
+                state.ports.get_mut(port).expect("a port of the switch").shutdown = false;
+            }
             (["no", "vlan", id], None, None) => {
                 state
                     .vlans
@@ -161,7 +168,12 @@ proptest! {
             wanted.values().flat_map(|p| p.allowed.iter().chain([p.native])).collect();
         for (name, before) in &present.ports {
             match wanted.get(name) {
-                Some(wanted) => prop_assert!(after.ports[name].does(wanted), "{name}: {}", after.ports[name]),
+                Some(wanted) => {
+                    let port = &after.ports[name];
+                    prop_assert!(port.does(wanted), "{name}: {port}");
+                    let shutdown = before.shutdown && wanted.allowed.is_empty();
+                    prop_assert_eq!(port.shutdown, shutdown, "{}", name);
+                }
                 None => prop_assert_eq!(&after.ports[name], before),
             }
         }
