@@ -102,6 +102,12 @@ pub enum Family {
 }
 
 impl Family {
+    /// The whole files that say this and nothing else, for interfaces by the names that the system gives them.
+    pub fn files(self, interfaces: &[Interface]) -> Vec<Content> {
+        let files = (self.dialect().render)(interfaces);
+        files.into_iter().map(Content::from).collect()
+    }
+
     fn dialect(self) -> &'static Dialect {
         match self {
             Self::Netplan => &netplan::NETWORKD,
@@ -139,6 +145,15 @@ pub struct Change {
 pub struct Content {
     pub path: String,
     pub content: String,
+}
+
+impl From<File> for Content {
+    fn from(file: File) -> Self {
+        Self {
+            path: file.path,
+            content: file.content,
+        }
+    }
 }
 
 impl Change {
@@ -214,11 +229,7 @@ pub fn configure(session: &Session, interfaces: &[Interface], dry_run: bool) -> 
         files: Vec::new(),
     };
     if dry_run {
-        let content = |file: File| Content {
-            path: file.path,
-            content: file.content,
-        };
-        change.files = plan.write.into_iter().map(content).collect();
+        change.files = plan.write.into_iter().map(Content::from).collect();
         return Ok(change);
     }
     if !plan.is_empty() {

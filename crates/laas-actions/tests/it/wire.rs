@@ -5,6 +5,7 @@ mod card;
 mod namespace;
 mod ovs;
 mod rack;
+mod system;
 
 use std::io::{BufRead, BufReader};
 use std::net::Ipv4Addr;
@@ -260,6 +261,34 @@ fn who_is_booked_together_sees_one_another_and_nobody_else() {
     lab.book(&bob, &[]).done();
     assert_eq!(rack.exchange(), Seen::new());
     rack.assert_pings(&[]);
+}
+
+#[test]
+fn the_files_that_the_pack_writes_bring_a_host_into_its_booking() {
+    let lab = Lab::new();
+    let rack = &lab.rack;
+    let _servers = [11, 12].map(|vlan| rack.serve(vlan));
+    let (gateway, network) = system::server_address(11);
+    lab.book(&["pod1", "pod2"], &[(11, false)]).done();
+    let systems = ["pod1", "pod2"].map(|host| rack.boot(host, 11, true));
+    let [one, two] = systems.each_ref().map(|system| system.address());
+    assert!(
+        one.starts_with(&network) && two.starts_with(&network),
+        "{one} {two}"
+    );
+    assert_ne!(one, two);
+    for (system, other) in systems.iter().zip([&two, &one]) {
+        assert_eq!(system.gateway().as_ref(), Some(&gateway));
+        assert!(system.reaches(other) && system.reaches(&gateway));
+    }
+    // The next booking has a lease of its own network, whose gateway is not to be used.
+    drop(systems);
+    let (server, network) = system::server_address(12);
+    lab.book(&["pod1"], &[(12, false)]).done();
+    let system = rack.boot("pod1", 12, false);
+    assert!(system.address().starts_with(&network), "{}", system.address());
+    assert_eq!(system.gateway(), None);
+    assert!(system.reaches(&server));
 }
 
 #[test]

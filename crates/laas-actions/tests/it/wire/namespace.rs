@@ -4,7 +4,7 @@
 use std::fs::File;
 use std::io::Error;
 use std::os::fd::AsRawFd;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 pub struct Namespace(File);
 
@@ -34,6 +34,19 @@ impl Namespace {
         command
             .arg(format!("--net={}", self.path()))
             .args(["--", program]);
+        command
+    }
+
+    /// The same for a daemon, which the kernel kills when the thread that starts it is no more.
+    pub fn daemon(&self, program: &str) -> Command {
+        let mut command = Command::new("setpriv");
+        command
+            .args(["--pdeathsig", "KILL", "--", "nsenter"])
+            .arg(format!("--net={}", self.path()))
+            .args(["--", program])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
         command
     }
 

@@ -33,7 +33,8 @@ pub struct Control {
     directory: PathBuf,
 }
 
-struct Daemon(Child);
+/// A process that ends with this, and with the thread that started it.
+pub struct Daemon(pub Child);
 
 impl Ovs {
     pub fn start() -> Self {
@@ -55,14 +56,14 @@ impl Ovs {
         let mut database = control.daemon();
         database.arg("ovsdb-server").arg(file("conf.db"));
         database.args([remote, ctl("database"), log("database")]);
-        let database = Daemon::start(database);
+        let database = Daemon::start(&mut database);
         wait_for("a database", || UnixStream::connect(control.database()).ok());
         control.vsctl(&["--no-wait", "init"]);
         let mut switch = control.daemon();
         switch.args(["nsenter", &format!("--net={}", namespace.path()), "ovs-vswitchd"]);
         switch.arg(format!("unix:{}", control.database().display()));
         switch.args([ctl("switch"), log("switch")]);
-        let switch = Daemon::start(switch);
+        let switch = Daemon::start(&mut switch);
         let datapath = "datapath_type=netdev";
         control.vsctl(&["add-br", BRIDGE, "--", "set", "bridge", BRIDGE, datapath]);
         Self {
@@ -214,7 +215,8 @@ fn sweep(directory: &Path) {
 }
 
 impl Daemon {
-    fn start(mut command: Command) -> Self {
+    /// The command is one that `daemon` of a namespace or of the switch has begun.
+    pub fn start(command: &mut Command) -> Self {
         Self(
             command
                 .spawn()

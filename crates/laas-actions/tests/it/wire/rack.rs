@@ -5,11 +5,14 @@ use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use laas_lab::cabling::{Cabling, Socket, switch_address};
+use laas_core::VlanId;
+use laas_host::network::Interface;
+use laas_lab::cabling::{Cabling, PortMode, PortState, Socket, VlanSet, switch_address};
 
 use super::card::{BROADCAST, Card, Mac};
 use super::namespace::{Namespace, said};
 use super::ovs::{Control, Ovs};
+use super::system::{SERVER_CARD, Server, System};
 use crate::pack::wait_for;
 
 pub const HOSTS: [&str; 5] = ["pod1", "pod2", "pod3", "pod4", "pod5"];
@@ -114,6 +117,34 @@ impl Rack {
             probe,
             ovs,
         }
+    }
+
+    /// Boots the host with what the pack writes for this untagged network, which has the default route or not.
+    pub fn boot(&self, host: &str, vlan: u16, default: bool) -> System<'_> {
+        let untagged = Some(VlanId::try_from(u64::from(vlan)).unwrap());
+        let interface = Interface {
+            name: CARD.parse().unwrap(),
+            mac: mac(host).parse().unwrap(),
+            untagged,
+            tagged: Vec::new(),
+            default: untagged.filter(|_| default),
+        };
+        let host = &self.hosts[number(host) - 1];
+        System::boot(&host.namespace, CARD, interface)
+    }
+
+    /// Puts a DHCP server on this VLAN.
+    pub fn serve(&self, vlan: u16) -> Server {
+        let (namespace, port) = (Namespace::new(), format!("dhcp{vlan}"));
+        let mac = format!("02:00:00:00:fe:{vlan:02x}");
+        self.ovs.plug(&port, &namespace, SERVER_CARD, &mac);
+        let access = PortState {
+            mode: PortMode::Access,
+            native: Some(vlan),
+            allowed: VlanSet::from_iter([vlan]),
+        };
+        self.ovs.control.set(&port, &access);
+        Server::start(namespace, vlan)
     }
 
     /// The processes of the real switch.
