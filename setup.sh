@@ -16,7 +16,6 @@ cd "$(dirname "$0")"
 # shellcheck source=scripts/st2-keys.sh
 . scripts/st2-keys.sh
 
-config=$configs/laas.yaml
 virtualenv=$virtualenvs/laas
 bin='' patience='' task=install
 
@@ -99,7 +98,7 @@ place_config() {
 
 say_what_is_next() {
     local next=()
-    cmp -s laas.yaml.example "$config" && next+=("fill in \`$config\`")
+    is_filled_in || next+=("fill in \`$config\`")
     [ -e hosts.json ] || next+=("describe your hosts: cp hosts.json.example hosts.json")
     [ -e secrets.json ] || next+=("write your secrets down: install -m 600 secrets.json.example secrets.json")
     if [ "${#next[@]}" -gt 0 ]; then

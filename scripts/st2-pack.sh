@@ -10,13 +10,14 @@ packs=${ST2_PACKS_DIR:-/opt/stackstorm/packs}
 configs=${ST2_CONFIGS_DIR:-/opt/stackstorm/configs}
 virtualenvs=${ST2_VIRTUALENVS:-/opt/stackstorm/virtualenvs}
 pack=$packs/laas
+config=$configs/laas.yaml
 # StackStorm takes a directory for a pack if a pack.yaml is right in it, so the staged one lies a level deeper. It is
 # on the same file system as the pack, where a rename is enough.
 stage=$packs/.laas-setup
 # Sensors run with StackStorm's own libraries, which only fit the Python that they were installed for.
 python=/opt/stackstorm/st2/bin/python
 [ -x "$python" ] || python=python3
-contents=(pack.yaml config.schema.yaml laas.yaml.example hosts.json.example icon.png README.md CHANGES.md LICENSE
+contents=(pack.yaml config.schema.yaml laas.yaml.example hosts.json.example inventory.yaml.example icon.png README.md CHANGES.md LICENSE
     actions workflows rules sensors triggers aliases policies templates)
 
 say() { printf '%s\n' "$*"; }
@@ -122,7 +123,7 @@ roll_back() {
         say "the pack is not installed"
         unregister >/dev/null 2>&1 || true
     fi
-    rm -rf "$stage/new" "$stage/first"
+    rm -rf "$stage/new" "$stage/first" "$stage/old"
 }
 
 # This pack only: `st2ctl reload` would fail for the faults of any other one.
@@ -143,11 +144,33 @@ unregister() {
     fi
 }
 
+# StackStorm keeps what it has once registered. What the pack in $stage/new had and this one has no more would still run:
+# a rule without its action, an action without its executable.
+forget_removed() {
+    local kind folder file name
+    while read -r kind folder; do
+        for file in "$stage/new/$folder"/*.yaml; do
+            name=$(basename "$file" .yaml)
+            if [ -e "$file" ] && [ ! -e "$pack/$folder/$name.yaml" ] && st2 "$kind" get "laas.$name" >/dev/null 2>&1 </dev/null; then
+                st2 "$kind" delete "laas.$name" >/dev/null </dev/null ||
+                    say "StackStorm still has what is no longer in the pack: st2 $kind delete laas.$name"
+            fi
+        done
+    done <<<'rule rules
+action-alias aliases
+policy policies
+trigger triggers
+action actions'
+}
+
 # The executions that work on bookings. StackStorm gives the newest hundred, and a booking does not outlive so many.
 in_flight() {
     local action listed
     for action in laas.fulfill_job laas.release_job; do
-        listed=$(st2 execution list --showall --action "$action" --last 100 --attr id status --json) || return
+        listed=$(st2 execution list --showall --action "$action" --last 100 --attr id status --json) || {
+            printf '%s\n' "$listed"
+            return 1
+        }
         python3 -c '
 import json, sys
 ended = {"succeeded", "failed", "timeout", "abandoned", "canceled", "skipped"}
@@ -201,13 +224,14 @@ install_staged() {
     fi
     register || fail 1 "StackStorm refuses to register the pack"
     touch "$pack/.installed"
+    forget_removed
     rm -rf "$stage/new" "$stage/first"
     say "the pack is installed in \`$pack\` and registered"
 }
 
-# Lets the pack's own check speak, if there is one.
+is_filled_in() { ! cmp -s laas.yaml.example "$config"; }
+
 run_doctor() {
-    if [ -x "$pack/actions/bin/doctor" ]; then
-        st2 run laas.doctor || fail 1 "the pack is installed; what laas.doctor has found is above"
-    fi
+    is_filled_in || return 0
+    st2 run laas.doctor || fail 1 "the pack is installed, but laas.doctor has found what is above"
 }

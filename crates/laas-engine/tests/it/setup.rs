@@ -79,6 +79,12 @@ fn a_second_setup_changes_nothing() {
         config["values"]["dashboard"]["lab_name"], "our_lab",
         "it was registered anew"
     );
+
+    let doctor = machine.site.path("checkout/target/release/doctor");
+    write_executable(&doctor, "#!/bin/sh\necho '{\"error\": \"FOG is ill\"}'\nexit 1\n");
+    machine
+        .run("update.sh", &["--no-git", "--bin", "../checkout/target/release"])
+        .with(1, &["is installed in", "FOG is ill", "but laas.doctor has found"]);
 }
 
 #[test]
@@ -230,8 +236,13 @@ fn whatever_moment_ctrl_c_comes_the_state_is_the_old_or_the_new() {
 #[test]
 fn no_pack_is_replaced_under_a_booking_and_an_uninstall_forgets_it() {
     let machine = Machine::new();
+    let gone = machine
+        .read("checkout/actions/ipmi_power.yaml")
+        .replace("name: ipmi_power", "name: gone");
+    machine.write("checkout/actions/gone.yaml", &gone);
     machine.run("setup.sh", &[]).with(0, &["is installed"]);
-    machine.write("home/hold", "");
+    fs::create_dir(machine.site.path("home/hold")).unwrap();
+    machine.write("home/hold/plan_job", "");
     let request = json!({"action": "laas.fulfill_job", "parameters": {"job_id": 1}});
     let (status, booking) = machine.server.send(Method::POST, "/v1/executions", &request);
     assert_eq!(status, 201, "{booking}");
@@ -247,10 +258,15 @@ fn no_pack_is_replaced_under_a_booking_and_an_uninstall_forgets_it() {
         .with(3, &["bookings are being worked on", id]);
     assert_ne!(machine.descriptions().1.as_deref(), Some("second"));
     machine.run("setup.sh", &["--uninstall"]).with(3, &[id]);
+    // It is in the pack that runs, and no longer in the next.
+    fs::remove_file(machine.site.path("checkout/actions/gone.yaml")).unwrap();
+    fs::create_dir(machine.site.path("home/remembered")).unwrap();
+    machine.write("home/remembered/laas.gone", "");
     machine
         .run("update.sh", &["--no-git", "--now"])
         .with(0, &["is installed"]);
     assert_eq!(machine.descriptions().1.as_deref(), Some("second"));
+    assert!(!machine.exists("home/remembered/laas.gone"));
     machine
         .server
         .send(Method::DELETE, &format!("/v1/executions/{id}"), &json!({}));

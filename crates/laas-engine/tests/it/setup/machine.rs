@@ -31,6 +31,7 @@ const CHECKOUT: &[&str] = &[
     "config.schema.yaml",
     "laas.yaml.example",
     "hosts.json.example",
+    "inventory.yaml.example",
     "secrets.json.example",
     "icon.png",
     "README.md",
@@ -51,7 +52,7 @@ const CHECKOUT: &[&str] = &[
     "templates",
 ];
 
-/// Stands for the compiler: its products do nothing; it fails while there is a file `broken` in the home directory.
+/// Stands for the compiler: its products do nothing, and don't end if their name is in `hold`; it fails while there is a file `broken` in the home directory.
 const CARGO: &str = r#"#!/bin/sh
 [ "$1" = --version ] && exec echo "cargo 1.99.0 (0000000 2030-01-01)"
 "$HOME/bin/interrupt" build || exit
@@ -59,14 +60,19 @@ const CARGO: &str = r#"#!/bin/sh
 mkdir -p target/release
 for main in crates/laas-actions/src/bin/*.rs sensors/*.yaml; do
     name=$(basename "${main%.*}")
-    printf '#!/bin/sh\n[ ! -e "%s/hold" ] || exec sleep 600\necho "{}"\n' "$HOME" >"target/release/$name"
+    printf '#!/bin/sh\n[ ! -e "%s/hold/$(basename "$0")" ] || exec sleep 600\necho "{}"\n' "$HOME" >"target/release/$name"
     chmod 755 "target/release/$name"
 done
 "#;
 
-/// The real client; `interrupt` may have something to say before and after.
+/// The real client; `interrupt` may have something to say before and after. Unlike the engine, StackStorm would remember
+/// an action that is no longer in its pack: what is in `remembered`.
 const ST2: &str = r#"#!/bin/sh
 "$HOME/bin/interrupt" "before $*" || exit
+case $1/$2 in
+    action/get) [ ! -e "$HOME/remembered/$3" ] || exit 0 ;;
+    action/delete) rm "$HOME/remembered/$3"; exit ;;
+esac
 VENV/bin/st2 "$@"
 code=$?
 "$HOME/bin/interrupt" "after $*" || exit
