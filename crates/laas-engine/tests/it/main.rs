@@ -12,3 +12,5 @@ mod orquesta;
 mod setup;
 mod st2;
 mod support;
+#[path = "../../../../tests/venv.rs"]
+mod venv;

@@ -1,8 +1,7 @@
 //! The real `st2` client against the engine, call by call as recorded against StackStorm 3.9.
 
 use std::collections::HashMap;
-use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
 use regex::{Captures, Regex};
@@ -152,7 +151,7 @@ impl<'a> St2<'a> {
         let home = site.path("home");
         std::fs::create_dir(&home).unwrap();
         St2 {
-            venv: venv(),
+            venv: client(),
             home,
             server,
         }
@@ -193,31 +192,9 @@ fn print_of(mut command: Command) -> String {
     )
 }
 
-/// The client in a virtual environment below `target/`, made when there is none.
-pub fn venv() -> PathBuf {
-    const VERSION: &str = "3.9.0";
-    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap();
-    let venv = target.join(format!("st2client-{VERSION}"));
-    // Tests of several processes come here at the same time.
-    let lock = File::create(target.join("st2client.lock")).unwrap();
-    lock.lock().unwrap();
-    let complete = venv.join("complete");
-    if !complete.exists() {
-        let _ = std::fs::remove_dir_all(&venv);
-        let run = |command: &mut Command| {
-            let output = command.output().unwrap();
-            let why = String::from_utf8_lossy(&output.stderr);
-            assert!(output.status.success(), "the client cannot be installed: {why}");
-        };
-        run(Command::new("python3").args(["-m", "venv"]).arg(&venv));
-        run(Command::new(venv.join("bin/pip")).args([
-            "install",
-            "--quiet",
-            &format!("st2client=={VERSION}"),
-        ]));
-        File::create(complete).unwrap();
-    }
-    venv
+/// The virtual environment that has the client of StackStorm 3.9.
+pub fn client() -> PathBuf {
+    crate::venv::venv(&["st2client==3.9.0"])
 }
 
 /// Does what `curl` was told; returns status, type and body of the recorded answer and of ours.

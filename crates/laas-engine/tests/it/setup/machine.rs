@@ -9,7 +9,7 @@ use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
 
-use crate::st2::venv;
+use crate::st2;
 use crate::support::{Server, Site};
 
 pub struct Machine {
@@ -108,7 +108,7 @@ impl Machine {
             site.path("checkout/crates/laas-actions/src"),
         );
         let _ = fs::remove_dir_all(site.path("checkout/actions/bin"));
-        let venv = venv();
+        let venv = st2::client();
         for (name, script) in [("cargo", CARGO), ("st2", ST2), ("interrupt", INTERRUPT)] {
             let script = script.replace("VENV", venv.to_str().unwrap());
             write_executable(&site.path("home/bin").join(name), &script);
