@@ -3,7 +3,7 @@
 mod table;
 
 use crate::hosts::{self, Failed};
-use crate::{bmcs, fog_image, posting};
+use crate::{bmcs, fog_tasks, posting};
 use laas_bmc::power::{self, Command, Patience};
 use laas_bmc::{BmcError, Power};
 use laas_core::action::{Action, Context};
@@ -209,11 +209,11 @@ impl Lab<'_> {
         Ok(busy)
     }
 
-    /// Asks the BMC, unless a deploy is known to be under way.
+    /// Asks the BMC, unless FOG is known to be at the host's disk.
     fn look(&self, row: &mut Row) {
         let look = || {
             self.has_time()?;
-            let work = deploying(self.context, &row.host)?;
+            let work = fog_tasks::unfinished(self.context, &row.host)?;
             if work.is_some() {
                 return Ok((work, None));
             }
@@ -241,7 +241,7 @@ impl Lab<'_> {
         // While the others had their turns, a job may have begun with this one, or somebody have given it back.
         let work = match self.at_work()?.remove(&row.host) {
             Some(work) => Some(work),
-            None => deploying(self.context, &row.host)?,
+            None => fog_tasks::unfinished(self.context, &row.host)?,
         };
         if work.is_some() {
             row.skipped = work;
@@ -289,12 +289,6 @@ impl Lab<'_> {
             Ended::Cancelled => Failure::new(Kind::Cancelled, ended.to_string()),
         })
     }
-}
-
-/// A deploy of the host that has not ended, also one that no job has asked for.
-fn deploying(context: &Context, host: &HostName) -> Result<Option<String>, Failure> {
-    let work = || format!("the deploy that `image_{host}` tells of has not ended");
-    Ok(fog_image::is_under_way(context, host)?.then(work))
 }
 
 impl Row {

@@ -183,15 +183,6 @@ pub fn has_begun(context: &Context, host: &HostName, request: &str) -> Result<bo
     Ok(record.is_some_and(|r| r.begun.request.as_deref() == Some(request)))
 }
 
-/// Whether a deploy was begun and its end was not seen.
-///
-/// # Errors
-/// The datastore can't be read.
-pub fn is_under_way(context: &Context, host: &HostName) -> Result<bool, Failure> {
-    let record: Option<Record> = fog_tasks::load(context, RECORD, host)?;
-    Ok(record.is_some_and(|r| r.begun.state != Stage::Done))
-}
-
 /// Lets a host's last deploy be forgotten, since it is not on the disk any more.
 ///
 /// # Errors

@@ -9,7 +9,7 @@ use laas_core::failure::Context as _;
 use laas_core::wait::{Backoff, Deadline};
 use laas_core::{Classify, Failure, HostName, Kind, ledger};
 use laas_fog::{Fog, FogError, Id, State, Task, TaskType};
-pub use record::{Begun, Stage, load, remove, store};
+pub use record::{Begun, Stage, load, remove, store, unfinished};
 use serde::Serialize;
 use std::time::Duration;
 

@@ -25,6 +25,26 @@ pub enum Stage {
     Done,
 }
 
+/// What FOG may be doing with a host, and the prefix of the record that tells of it.
+const KINDS: [(&str, &str); 3] = [("deploy", "image"), ("capture", "capture"), ("wipe", "wipe")];
+
+/// A task of the host that was begun and whose end was not seen, in words that name its key; also one that no job has
+/// asked for.
+///
+/// # Errors
+/// The datastore can't be read.
+pub fn unfinished(context: &Context, host: &HostName) -> Result<Option<String>, Failure> {
+    for (kind, prefix) in KINDS {
+        let record: Option<Begun> = load(context, prefix, host)?;
+        if record.is_some_and(|begun| begun.state != Stage::Done) {
+            return Ok(Some(format!(
+                "the {kind} that `{prefix}_{host}` tells of has not ended"
+            )));
+        }
+    }
+    Ok(None)
+}
+
 /// The record of the host below this prefix, `image` for `image_<host>`. One that can't be read counts as none, since a
 /// task can always be repeated.
 ///

@@ -185,20 +185,33 @@ fn a_host_that_is_worked_on_is_left_to_its_job() {
         let skipped = hosts["hosts"][number]["skipped"].as_str().unwrap();
         assert!(skipped.contains("job 1"), "{skipped}");
     }
-    // Without a job a deploy can be under way, too.
+    // Without a job FOG can be at a host's disk, too.
     let lab = Lab::new();
-    for state in ["starting", "running"] {
-        let deploy = json!({"image": 17, "request": null, "fog_task": null, "state": state});
-        lab.pack.set_key("image_pod1", &deploy);
-        let hosts = lab.boot(&[]).done();
-        let skipped = hosts["hosts"][0]["skipped"].as_str().unwrap();
-        assert!(skipped.contains("image_pod1"), "{skipped}");
+    for (key, record) in [
+        ("image_pod1", json!({"image": 17})),
+        (
+            "capture_pod1",
+            json!({"by_hand": true, "snapshot": "web", "image": null, "name": null, "version": null,
+                   "previous": 17, "replaced": null}),
+        ),
+        ("wipe_pod1", json!({"mode": "full"})),
+    ] {
+        let set = |state: &str| {
+            let mut record = record.clone();
+            record["request"] = json!("r");
+            record["fog_task"] = json!(1);
+            record["state"] = json!(state);
+            lab.pack.set_key(key, &record);
+        };
+        for state in ["starting", "running"] {
+            set(state);
+            let hosts = lab.boot(&[]).done();
+            let skipped = hosts["hosts"][0]["skipped"].as_str().unwrap();
+            assert!(skipped.contains(key), "{skipped}");
+        }
+        set("done");
     }
     assert_eq!(lab.told(), [0, 1, 0]);
-    lab.pack.set_key(
-        "image_pod1",
-        &json!({"image": 17, "request": "r", "fog_task": 1, "state": "done"}),
-    );
     assert_eq!(lab.boot(&[]).done()["changed"], true);
     assert_eq!(lab.told(), [1, 1, 0]);
 }
