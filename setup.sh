@@ -102,7 +102,8 @@ say_what_is_next() {
     [ -e hosts.json ] || next+=("describe your hosts: cp hosts.json.example hosts.json")
     [ -e secrets.json ] || next+=("write your secrets down: install -m 600 secrets.json.example secrets.json")
     if [ "${#next[@]}" -gt 0 ]; then
-        printf 'next: %s\n' "${next[@]}" "then run ./setup.sh again"
+        say "next (README.md says how):"
+        printf -- '- %s\n' "${next[@]}" "run ./setup.sh again"
     else
         run_doctor
         say "next: st2 sensor list --pack laas; st2 execution list --action laas.fulfill_job"

@@ -121,15 +121,18 @@ roll_back() {
     elif [ -e "$stage/first" ] && [ ! -e "$pack/.installed" ]; then
         rm -rf "$pack"
         say "the pack is not installed"
-        unregister >/dev/null 2>&1 || true
+        unregister || true
     fi
     rm -rf "$stage/new" "$stage/first" "$stage/old"
 }
 
 # This pack only: `st2ctl reload` would fail for the faults of any other one.
-register() {
+register() { quietly st2 pack register laas; }
+
+# What the command prints is shown only if it fails.
+quietly() {
     local said
-    said=$(st2 pack register laas 2>&1) || {
+    said=$("$@" 2>&1) || {
         printf '%s\n' "$said" >&2
         return 1
     }
@@ -138,9 +141,9 @@ register() {
 # StackStorm forgets a pack by an action of its own; laas-engine sees that the pack is no longer there.
 unregister() {
     if st2 action get packs.unload >/dev/null 2>&1; then
-        st2 run packs.unload packs=laas
+        quietly st2 run packs.unload packs=laas
     else
-        st2 pack register
+        quietly st2 pack register
     fi
 }
 

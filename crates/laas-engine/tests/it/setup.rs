@@ -30,7 +30,7 @@ fn a_second_setup_changes_nothing() {
 
     let first = machine
         .run("setup.sh", &[])
-        .with(0, &["is installed", "next: fill in"]);
+        .with(0, &["is installed", "- fill in"]);
     assert!(!first.text.contains("t0ken"), "{}", first.text);
     let (_, actions) = machine.server.get("/v1/actions?pack=laas");
     assert!(actions.as_array().unwrap().len() > 20, "{actions}");
