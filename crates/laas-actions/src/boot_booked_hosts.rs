@@ -198,7 +198,7 @@ impl Lab<'_> {
                     let (host, what) = match task.work {
                         Work::Hardware { host, .. } => (host, "hardware"),
                         Work::Network { host, .. } => (host, "network"),
-                        Work::Snapshot { host } => (host, "snapshot"),
+                        Work::Snapshot { host, .. } => (host, "snapshot"),
                         _ => continue,
                     };
                     let work = format!("job {} has an unfinished {what} task for it", job.id);

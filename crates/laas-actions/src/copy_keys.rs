@@ -8,7 +8,7 @@ use laas_core::names::AccountName;
 use laas_core::wait::Deadline;
 use laas_core::{Failure, HostName, Kind, lock, parallel};
 use laas_host::Session;
-use laas_host::authorized_keys::{self, KeyError, Mark, PublicKey};
+use laas_host::authorized_keys::{self, KeyError, Lines, Mark, PublicKey};
 use laas_host::openssh::accepts_key;
 use serde::{Deserialize, Serialize};
 
@@ -237,7 +237,11 @@ impl Work<'_> {
     /// Whether anything changed, and the keys that must be refused now.
     fn remove(&self, session: &Session) -> Result<(bool, Vec<PublicKey>), Failure> {
         let account = &self.context.config()?.access.user;
-        let removed = authorized_keys::remove(session, account, self.job, self.user)?;
+        let job = self.job;
+        let lines = self
+            .user
+            .map_or(Lines::OfJob(job), |user| Lines::Of(Mark { job, user }));
+        let removed = authorized_keys::remove(session, account, lines)?;
         let mut keys = removed.keys;
         let of_user = |mark: &Mark| self.user.is_none_or(|user| user == mark.user);
         for (key, _) in self.keys.iter().filter(|(_, mark)| of_user(mark)) {

@@ -160,6 +160,15 @@ impl Action for Args {
     }
 }
 
+/// Whether the capture of `request` has been begun, so that the host may be off or have booted again.
+///
+/// # Errors
+/// The datastore can't be read.
+pub fn has_begun(context: &Context, host: &HostName, request: &str) -> Result<bool, Failure> {
+    let record = Record::load(context, host)?;
+    Ok(record.is_some_and(|record| record.begun.request.as_deref() == Some(request)))
+}
+
 /// What a run is asked for.
 pub struct Wanted<'a> {
     snapshot: &'a Snapshot,

@@ -1,31 +1,34 @@
 //! One module per action; `src/bin/<action>.rs` is one line each.
 
-pub mod bios_password;
-pub mod bmc_info;
 mod bmcs;
 mod fog_tasks;
 mod hosts;
-pub mod messages;
 pub mod posting;
 mod side_by_side;
 mod switches;
 mod table;
 mod vpn_accounts;
 
+pub mod bios_password;
+pub mod bmc_info;
 pub mod bmc_user;
 pub mod boot_booked_hosts;
+pub mod close_job;
 pub mod copy_keys;
 pub mod doctor;
 pub mod fog_capture;
 pub mod fog_image;
+pub mod fog_wipe;
 pub mod host_network;
 pub mod inventory;
 pub mod ipmi_boot_device;
 pub mod ipmi_power;
 pub mod lab_status;
+pub mod messages;
 pub mod network_audit;
 pub mod note_systems;
 pub mod plan_job;
+pub mod prepare_capture;
 pub mod reboot_host;
 pub mod report_failure;
 pub mod resolve_host;
@@ -38,7 +41,6 @@ pub mod update_host;
 pub mod vpn_audit;
 pub mod vpn_user;
 pub mod wait_for_host;
-pub mod wipe_host;
 
 use laas_core::action::command;
 
@@ -49,6 +51,7 @@ pub fn commands() -> Vec<clap::Command> {
         command::<bmc_info::Args>(),
         command::<bmc_user::Args>(),
         command::<boot_booked_hosts::Args>(),
+        command::<close_job::Args>(),
         command::<copy_keys::Args>(),
         command::<doctor::Args>(),
         command::<fog_capture::Args>(),
@@ -62,6 +65,7 @@ pub fn commands() -> Vec<clap::Command> {
         command::<note_systems::Args>(),
         command::<plan_job::Args>(),
         command::<reboot_host::Args>(),
+        command::<prepare_capture::Args>(),
         command::<report_failure::Args>(),
         command::<resolve_host::Args>(),
         command::<set_hostname::Args>(),
@@ -73,7 +77,7 @@ pub fn commands() -> Vec<clap::Command> {
         command::<vpn_audit::Args>(),
         command::<vpn_user::Args>(),
         command::<wait_for_host::Args>(),
-        command::<wipe_host::Args>(),
+        command::<fog_wipe::Args>(),
     ]
 }
 

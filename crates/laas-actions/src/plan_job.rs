@@ -2,22 +2,37 @@
 
 use crate::posting;
 use laas_core::action::{Action, Context};
+use laas_core::config::ReleasedDisk;
 use laas_core::engine;
 use laas_core::failure::Context as _;
-use laas_core::wait::Deadline;
-use laas_core::{Failure, ledger, lock};
-use laas_dashboard::{Known, List, Plan, Task};
+use laas_core::ledger::Record;
+use laas_core::names::TaskId;
+use laas_core::wait::{Backoff, Deadline, Ended};
+use laas_core::{Failure, HostName, Kind, ledger, lock};
+use laas_dashboard::{Dashboard, DashboardError, Job, Known, List, Other, Plan, Situation, Task};
 use serde::Serialize;
 use std::collections::BTreeMap;
+use std::time::Duration;
+
+const DASHBOARD: &str = "dashboard";
+const DATASTORE: &str = "datastore";
+/// So long a job that the dashboard answers HTTP 500 for is looked for.
+const LOOK_FOR_A_JOB: Duration = Duration::from_secs(2);
 
 #[derive(clap::Args)]
 #[command(rename_all = "snake_case")]
 pub struct Args {
     /// The job's id on the dashboard, e.g. 1.
-    #[arg(long = "job_id", value_name = "ID")]
+    #[arg(long, value_name = "ID")]
     job_id: u64,
+    /// Take up the tasks that have ended with 300, too.
+    #[arg(long)]
+    resume: bool,
+    /// Fail if the job's booking is not over.
+    #[arg(long)]
+    release: bool,
     /// Show the plan and claim nothing.
-    #[arg(long = "dry_run")]
+    #[arg(long)]
     dry_run: bool,
 }
 
@@ -36,6 +51,8 @@ pub struct Settings {
     concurrency: u64,
     retries: u64,
     retry_delay: u64,
+    /// What becomes of the disks of hosts that are given back.
+    disk: ReleasedDisk,
 }
 
 impl Action for Args {
@@ -51,45 +68,48 @@ impl Action for Args {
         // Two executions that were started for the same job must not both find its tasks unclaimed.
         let deadline = Deadline::after(config.timing.call());
         let _lock = lock::acquire(&format!("job_{}", self.job_id), &deadline)?;
-        let read = |list| -> Result<Vec<Task>, Failure> {
-            let jobs = dashboard.jobs(list).at_peer("dashboard")?;
-            let ours = jobs.into_iter().filter(|job| job.id == self.job_id);
-            Ok(ours.flat_map(|job| job.tasks).collect())
-        };
-        let new = read(List::New)?;
-        let current = read(List::Current)?;
+        let [new, current] = [List::New, List::Current].map(|list| dashboard.jobs(list).at_peer(DASHBOARD));
+        let (new, current) = (new?, current?);
+        let ledger = ledger::all(datastore).at_peer(DATASTORE)?;
         let execution = posting::workflow(context)?;
-        let mut known = BTreeMap::new();
-        for task in new.iter().chain(&current) {
-            let record = ledger::get(datastore, &task.id).at_peer("datastore")?;
-            let other = record.as_ref().and_then(|r| r.execution.as_deref());
-            let busy = match other.filter(|other| execution.as_deref() != Some(*other)) {
-                Some(other) => {
-                    let status = datastore.execution_status(other).at_peer("datastore")?;
-                    status.is_some_and(|status| engine::is_live(&status))
-                }
-                None => false,
-            };
-            known.insert(task.id.clone(), Known { record, busy });
+        let others = others(self.job_id, &ledger, new.iter().chain(&current));
+        let known = self.known(context, ledger, execution.as_deref())?;
+        let mut situation = Situation {
+            job: self.job_id,
+            all: self.find(&dashboard, &known).at_peer(DASHBOARD)?,
+            known,
+            others,
+            new: self.ours(new),
+            current: self.ours(current),
+            public: &config.networks.public,
+            execution: execution.as_deref(),
+            now: ledger::now(),
+        };
+        if situation.all.is_none() && situation.known.is_empty() {
+            return Err(
+                Failure::input(format!("the dashboard has no job {}", self.job_id))
+                    .hint("a job has another number than its booking")
+                    .peer(DASHBOARD),
+            );
         }
-        let public = &config.networks.public;
-        let now = ledger::now();
-        let plan = laas_dashboard::plan(
-            self.job_id,
-            new,
-            current,
-            &known,
-            public,
-            execution.as_deref(),
-            now,
-        );
+        if self.resume {
+            self.take_up(&dashboard, &mut situation)?;
+        }
+        let known = situation.known.clone();
+        let plan = laas_dashboard::plan(situation);
+        if self.release && plan.release.is_none() {
+            let error = format!("the booking of job {} is not over", self.job_id);
+            return Err(Failure::input(error)
+                .hint("end it on the dashboard first")
+                .peer(DASHBOARD));
+        }
         let mut changed = false;
         for (task, record) in &plan.claims {
             let before = known.get(task).and_then(|k| k.record.as_ref());
             if before != Some(record) {
                 changed = true;
                 if !self.dry_run {
-                    ledger::put(datastore, task, record).at_peer("datastore")?;
+                    ledger::put(datastore, task, record).at_peer(DATASTORE)?;
                 }
             }
         }
@@ -97,6 +117,7 @@ impl Action for Args {
             concurrency: config.timing.concurrency,
             retries: config.timing.retries,
             retry_delay: config.timing.retry_delay,
+            disk: config.release.disk,
         };
         Ok(Output {
             changed,
@@ -104,4 +125,138 @@ impl Action for Args {
             plan,
         })
     }
+}
+
+impl Args {
+    fn ours(&self, jobs: Vec<Job>) -> Vec<Task> {
+        let ours = jobs.into_iter().filter(|job| job.id == self.job_id);
+        ours.flat_map(|job| job.tasks).collect()
+    }
+
+    /// What is remembered of the job's tasks, and which of them another execution is at.
+    fn known(
+        &self,
+        context: &Context,
+        ledger: Vec<(TaskId, Record)>,
+        execution: Option<&str>,
+    ) -> Result<BTreeMap<TaskId, Known>, Failure> {
+        let mut live: BTreeMap<String, bool> = BTreeMap::new();
+        let mut known = BTreeMap::new();
+        for (task, record) in ledger.into_iter().filter(|(_, record)| record.job == self.job_id) {
+            let other = record
+                .execution
+                .as_deref()
+                .filter(|other| execution != Some(*other));
+            let busy = match other {
+                None => false,
+                Some(other) => match live.get(other) {
+                    Some(live) => *live,
+                    None => {
+                        let status = context.datastore()?.execution_status(other).at_peer(DATASTORE)?;
+                        let is_live = status.is_some_and(|status| engine::is_live(&status));
+                        live.insert(other.to_owned(), is_live);
+                        is_live
+                    }
+                },
+            };
+            let record = Some(record);
+            known.insert(task, Known { record, busy });
+        }
+        Ok(known)
+    }
+
+    /// Takes the tasks that have failed for current ones, which they are in no list of the dashboard.
+    fn take_up(&self, dashboard: &Dashboard, situation: &mut Situation) -> Result<(), Failure> {
+        let failed = |task: &&Task| {
+            let record = situation
+                .known
+                .get(&task.id)
+                .and_then(|known| known.record.as_ref());
+            record.is_some_and(|record| record.state == 300 && !record.release)
+        };
+        let failed: Vec<Task> = situation.all.iter().flatten().filter(failed).cloned().collect();
+        for task in failed {
+            let listed = situation
+                .new
+                .iter()
+                .chain(&situation.current)
+                .any(|t| t.id == task.id);
+            if !listed {
+                let delta = dashboard.task(self.job_id, &task.id).at_peer(DASHBOARD)?;
+                situation.current.push(task.with_delta(delta));
+            }
+        }
+        Ok(())
+    }
+
+    /// All tasks of the job; nothing if the job was deleted. For that the dashboard has nothing but HTTP 500, as for
+    /// much else that passes: it is believed when no list has the job and none of its tasks can be read either.
+    fn find(
+        &self,
+        dashboard: &Dashboard,
+        known: &BTreeMap<TaskId, Known>,
+    ) -> Result<Option<Vec<Task>>, Failure> {
+        let unclear = || {
+            let error = format!("the dashboard has job {} and does not show it", self.job_id);
+            Failure::new(Kind::Unreachable, error)
+        };
+        let deadline = Deadline::after(LOOK_FOR_A_JOB);
+        let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(1));
+        loop {
+            if let Some(tasks) = dashboard.job(self.job_id)? {
+                return Ok(Some(tasks));
+            }
+            match backoff.pause(&deadline) {
+                Ok(()) => {}
+                Err(Ended::Deadline) => break,
+                Err(Ended::Cancelled) => return Err(unclear()),
+            }
+        }
+        for list in [List::New, List::Current, List::Done] {
+            if dashboard.jobs(list)?.iter().any(|job| job.id == self.job_id) {
+                return Err(unclear());
+            }
+        }
+        for task in known.keys() {
+            match dashboard.task(self.job_id, task) {
+                Err(DashboardError::Answer { status: 500, .. }) => {}
+                Err(error) => return Err(error.into()),
+                Ok(_) => return Err(unclear()),
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// The hosts that other jobs have: as the ledger says, and as their tasks say that are to take them back.
+fn others<'a>(job: u64, ledger: &[(TaskId, Record)], listed: impl Iterator<Item = &'a Job>) -> Vec<Other> {
+    let mut others: BTreeMap<(u64, HostName), Other> = BTreeMap::new();
+    let mut note = |of: u64, host: &HostName, begun: bool, imaged: bool| {
+        let key = (of, host.clone());
+        let other = others.entry(key).or_insert_with(|| Other {
+            host: host.clone(),
+            job: of,
+            imaged: false,
+            begun: false,
+        });
+        other.begun |= begun;
+        other.imaged |= imaged;
+    };
+    for (_, record) in ledger.iter().filter(|(_, record)| record.job != job) {
+        if let Some(host) = &record.host {
+            let provisions = !record.release;
+            note(
+                record.job,
+                host,
+                provisions && record.state >= 100,
+                provisions && record.state == 200,
+            );
+        }
+    }
+    for listed in listed.filter(|listed| listed.id != job) {
+        for host in listed.returned_hosts() {
+            note(listed.id, &host, false, false);
+        }
+    }
+    others.into_values().collect()
 }

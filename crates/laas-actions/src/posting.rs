@@ -27,7 +27,7 @@ pub enum Posted {
     Already,
     /// The dashboard has given the task out anew, so this work is no longer its.
     Superseded,
-    /// The booking was deleted.
+    /// The booking was deleted. What was done for the task is remembered until it is taken back.
     Gone,
 }
 
@@ -157,7 +157,9 @@ impl<'a> Poster<'a> {
                 let is_500 = matches!(error, DashboardError::Answer { status: 500, .. });
                 post.unreadable += u32::from(is_500);
                 if is_500 && post.unreadable > PASSING_500 && !self.exists(task)? {
-                    ledger::remove(self.context.datastore()?, &task.task).at_peer(DATASTORE)?;
+                    if post.status == 200 {
+                        ledger::remove(self.context.datastore()?, &task.task).at_peer(DATASTORE)?;
+                    }
                     return Ok(Posted::Gone);
                 }
                 return Err(error).at_peer(DASHBOARD);
@@ -244,9 +246,9 @@ fn new_record(task: &TaskRef, execution: Option<String>) -> Record {
         job: task.job,
         digest: task.digest.clone(),
         round: round.and_then(|round| round.parse().ok()).unwrap_or_default(),
-        state: 0,
         execution,
         time: ledger::now(),
+        ..Record::default()
     }
 }
 

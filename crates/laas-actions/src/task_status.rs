@@ -27,6 +27,9 @@ pub struct Args {
         default_value_t
     )]
     tasks: JsonArg<Vec<Told>>,
+    /// The event that the users of all tasks without one of their own are told, e.g. released.
+    #[arg(long, value_name = "EVENT")]
+    event: Option<String>,
     /// What the users of all tasks without a message of their own are told, e.g. "The lab is moving".
     #[arg(long, value_name = "TEXT")]
     message: Option<String>,
@@ -89,7 +92,7 @@ impl Action for Args {
     fn run(self, context: &Context) -> Result<Output, Failure> {
         let tasks = self.tasks.get("tasks")?;
         let posts = tasks.into_iter().map(|told| {
-            let message = told.message(context, self.message.as_deref())?;
+            let message = told.message(context, self.event.as_deref(), self.message.as_deref())?;
             Ok((told.task, message))
         });
         let posts: Vec<_> = posts.collect::<Result<_, Failure>>()?;
@@ -98,15 +101,22 @@ impl Action for Args {
 }
 
 impl Told {
-    fn message(&self, context: &Context, default: Option<&str>) -> Result<String, Failure> {
-        if let Some(event) = &self.event {
+    fn message(
+        &self,
+        context: &Context,
+        event: Option<&str>,
+        message: Option<&str>,
+    ) -> Result<String, Failure> {
+        // An engine passes a parameter without a value as an empty one.
+        let event = self.event.as_deref().or(event).filter(|event| !event.is_empty());
+        if let Some(event) = event {
             let mut facts = self.facts.clone();
             if let Some(kind) = &self.kind {
                 facts.insert("type".to_owned(), json!(kind));
             }
             return messages::render(context, event, &Value::Object(facts));
         }
-        let message = self.message.as_deref().or(default);
+        let message = self.message.as_deref().or(message);
         Ok(message.unwrap_or_default().to_owned())
     }
 }

@@ -7,6 +7,7 @@ use laas_core::inventory::Host;
 use laas_core::json_arg::JsonArg;
 use laas_core::wait::{Backoff, Deadline};
 use laas_core::{Failure, HostName, VlanId};
+use laas_host::authorized_keys::{self, Lines};
 use laas_host::system::{MARKER, Os, hostnames};
 use laas_host::{HostKeyPolicy, Login, Session};
 use serde::Serialize;
@@ -31,7 +32,8 @@ pub struct Args {
         default_value_t
     )]
     vlans: JsonArg<Option<Vec<VlanId>>>,
-    /// The image that has just been deployed, e.g. 17; the system must be the one that the inventory says it holds.
+    /// The image that has just been deployed, e.g. 17; the system must be the one that the inventory says it holds, and
+    /// loses the keys of earlier bookings that the image brings along.
     #[arg(long, value_name = "ID")]
     image: Option<u64>,
     /// The deploy that has just ended, as `fog_image` was given it; only a system written by it will do, and its SSH
@@ -42,7 +44,7 @@ pub struct Args {
 
 #[derive(Serialize)]
 pub struct Output {
-    /// Whether a host key was pinned.
+    /// Whether a host key was pinned or a tenant's key taken out.
     changed: bool,
     address: String,
     hostname: String,
@@ -66,7 +68,7 @@ impl Action for Args {
         };
         let deadline = Deadline::seconds(config.timing.boot);
         let pinned = PinnedKey::load(context, &self.host)?;
-        let (session, changed) = match (&self.request, pinned) {
+        let (session, mut changed) = match (&self.request, pinned) {
             (Some(request), pinned) => {
                 let deploy = Deploy::load(context, &host, request, pinned)?;
                 deploy.new_system(&login, &deadline)?
@@ -84,6 +86,12 @@ impl Action for Args {
                 );
             }
         };
+        if self.image.is_some() && self.request.is_some() {
+            let account = &config.access.user;
+            let removed = authorized_keys::remove(&session, account, Lines::All);
+            let removed = removed.at_peer(hosts::PEER).of_host(&self.host)?;
+            changed |= removed.changed;
+        }
         let os = Os::read(&session).at_peer(hosts::PEER).of_host(&self.host)?;
         if let Some(expected) = self.image.and_then(|i| host.image_os(i))
             && !os.is(expected)

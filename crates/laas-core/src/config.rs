@@ -6,7 +6,7 @@ use crate::failure::Context as _;
 use crate::http::Tls;
 use crate::names::AccountName;
 use crate::{Failure, Secret, VlanId};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_yaml::Value;
 use std::cell::OnceCell;
 use std::collections::BTreeMap;
@@ -40,6 +40,7 @@ pub struct Config {
     pub access: Access,
     pub messages: Messages,
     pub networks: Networks,
+    pub release: Release,
     pub timing: Timing,
 }
 
@@ -169,6 +170,28 @@ pub struct SwitchException {
     pub protected_vlans: String,
     /// Ports that are never set, whatever the inventory says.
     pub protected_ports: Vec<String>,
+}
+
+/// What becomes of a host when its booking is over.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Release {
+    pub disk: ReleasedDisk,
+}
+
+/// What becomes of the disk. Whatever it is, the next booking writes it anew.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ReleasedDisk {
+    /// It stays as it is; the tenants' keys are taken out of it.
+    #[default]
+    Keep,
+    /// FOG wipes it.
+    Wipe,
+    /// It gets the host's own image of this system.
+    Ubuntu,
+    Centos,
+    Suse,
 }
 
 /// Deadlines in seconds, and how much goes on side by side.

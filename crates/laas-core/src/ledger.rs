@@ -1,12 +1,13 @@
 //! What the pack remembers about each task of the dashboard, so that a crash of anything is survived.
 
-use crate::datastore::{Datastore, DatastoreError};
+use crate::HostName;
+use crate::datastore::{Datastore, DatastoreError, Entry};
 use crate::names::TaskId;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 /// The value of the key `task_<task id>`. One key, one writer: the execution that works on the task.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
     pub job: u64,
     /// Of the delta that was worked on, see [`digest`].
@@ -21,9 +22,26 @@ pub struct Record {
     pub execution: Option<String>,
     /// Seconds since 1970.
     pub time: u64,
+    /// The host that the task is about. It belongs to the job as long as a record says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<HostName>,
+    /// The dashboard's id of the user that the task is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<u64>,
+    /// The booking is over, and the work takes away what was given before.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub release: bool,
+    /// The task was done once, so that there may be something to take back.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub given: bool,
 }
 
 impl Record {
+    /// Whether the task has been done, now or in an earlier round.
+    pub fn has_given(&self) -> bool {
+        self.given || (!self.release && self.state == 200)
+    }
+
     /// What a piece of work is called at the peers: the same work has the same name, however often it is run.
     pub fn request(&self, task: &TaskId) -> String {
         format!("{task}:{}:{}", self.digest, self.round)
@@ -63,6 +81,19 @@ pub fn put(datastore: &Datastore, task: &TaskId, record: &Record) -> Result<(), 
     datastore.put_record(&key(task), record)
 }
 
+/// Every task that the lab remembers.
+///
+/// # Errors
+/// The datastore can't be read.
+pub fn all(datastore: &Datastore) -> Result<Vec<(TaskId, Record)>, DatastoreError> {
+    let entries = datastore.list(PREFIX)?;
+    let read = |entry: &Entry| {
+        let task = entry.name.strip_prefix(PREFIX)?.parse().ok()?;
+        Some((task, serde_json::from_str(entry.value.expose()).ok()?))
+    };
+    Ok(entries.iter().filter_map(read).collect())
+}
+
 /// # Errors
 /// The datastore can't be written.
 pub fn remove(datastore: &Datastore, task: &TaskId) -> Result<(), DatastoreError> {
@@ -76,8 +107,10 @@ pub fn now() -> u64 {
         .map_or(0, |d| d.as_secs())
 }
 
+const PREFIX: &str = "task_";
+
 fn key(task: &TaskId) -> String {
-    format!("task_{task}")
+    format!("{PREFIX}{task}")
 }
 
 #[cfg(test)]

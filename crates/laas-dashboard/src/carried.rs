@@ -85,7 +85,7 @@ impl Carried {
 /// The host whose ports are moved while the task is worked on.
 fn host_of(task: &Task) -> Option<&HostName> {
     match &task.work {
-        Work::Hardware { host, .. } | Work::Network { host, .. } | Work::Snapshot { host } => Some(host),
+        Work::Hardware { host, .. } | Work::Network { host, .. } | Work::Snapshot { host, .. } => Some(host),
         _ => None,
     }
 }

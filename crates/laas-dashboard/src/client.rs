@@ -3,7 +3,7 @@
 //! It answers errors as HTML, and 200 to posts that it ignores; no answer is believed before it is read.
 
 use crate::carried::Lists;
-use crate::job::Job;
+use crate::job::{Job, Task};
 use laas_core::http::{Answer, Http, HttpError};
 use laas_core::names::TaskId;
 use laas_core::{Classify, HostName, Kind, Mac, Secret, config};
@@ -157,6 +157,25 @@ impl Dashboard {
         match shown.get("booked") {
             Some(Value::Bool(booked)) => Ok(Some(*booked)),
             _ => Err(no_answer(&what, &shown, "no host")),
+        }
+    }
+
+    /// All tasks of a job, whatever their status, in the shape in which the dashboard shows single jobs: some facts are
+    /// those of an earlier day, so that it says what there is and not what to do. `None` if there is no such job, for
+    /// which the dashboard has nothing but HTTP 500.
+    ///
+    /// # Errors
+    /// The dashboard can't be reached or refuses, or this is no job.
+    pub fn job(&self, job: u64) -> Result<Option<Vec<Task>>, DashboardError> {
+        let what = format!("job {job}");
+        let answer = match self.exchange(&what, self.http.get(&["jobs", &job.to_string()])) {
+            Err(DashboardError::Answer { status: 500, .. }) => return Ok(None),
+            answer => answer?,
+        };
+        let found = json(&what, &answer)?;
+        match Job::read_list(std::slice::from_ref(&found)).pop() {
+            Some(found) if found.id == job => Ok(Some(found.tasks)),
+            _ => Err(no_answer(&what, &found, "no job")),
         }
     }
 

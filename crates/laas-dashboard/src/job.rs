@@ -3,11 +3,11 @@
 //! They are foreign text in several dialects, so one bad task must not hide its neighbours: it is kept, with what is
 //! wrong with it, and its user can be told.
 
-use laas_core::names::{SystemHostname, TaskId};
+use laas_core::names::{AccountName, SystemHostname, TaskId};
 use laas_core::{HostName, Mac, VlanId, ledger};
 use serde::Serialize;
 use serde_json::{Map, Value};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 
 /// The longest key of a user, in bytes. Keys travel in an action's arguments, of which Linux takes 128 KiB each
@@ -29,6 +29,8 @@ pub struct Job {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Task {
     pub id: TaskId,
+    /// Its group in the payload: `hardware`, `network`, `access`, `software`, `snapshot`.
+    kind: String,
     /// The task's configuration as it came.
     pub delta: Value,
     pub work: Work,
@@ -61,6 +63,8 @@ pub enum Work {
     Vpn {
         user: u64,
         revoke: bool,
+        /// The account's name, which the lab has left on the task.
+        account: Option<AccountName>,
     },
     /// An OPNFV installation; without an installer when the booking is over.
     Software {
@@ -69,16 +73,13 @@ pub enum Work {
     },
     Snapshot {
         host: HostName,
+        /// The dashboard's number of the image to be, which names it.
+        dashboard_id: u64,
     },
     /// A kind of task that this pack has never heard of.
-    Unknown {
-        kind: String,
-    },
+    Unknown { kind: String },
     /// A known kind in a shape that can't be worked on.
-    Malformed {
-        kind: String,
-        why: String,
-    },
+    Malformed { kind: String, why: String },
 }
 
 /// A VLAN on an interface.
@@ -90,6 +91,17 @@ pub struct Vlan {
 }
 
 impl Job {
+    /// The hosts that the job has to give back, since its booking is over.
+    pub fn returned_hosts(&self) -> BTreeSet<HostName> {
+        let powered = powered(&self.tasks);
+        let returned = self.tasks.iter().filter(|task| task.work.is_release(&powered));
+        let host = |task: &Task| match &task.work {
+            Work::Hardware { host, .. } | Work::Network { host, .. } => Some(host.clone()),
+            _ => None,
+        };
+        returned.filter_map(host).collect()
+    }
+
     /// The jobs in a list. A job without a number, or a task without an id, can't be answered and is left out.
     pub fn read_list(list: &[Value]) -> Vec<Self> {
         list.iter().filter_map(Self::read).collect()
@@ -149,19 +161,63 @@ impl Job {
 }
 
 impl Task {
+    /// The same task as another look at it shows it.
+    #[must_use]
+    pub fn with_delta(&self, delta: Value) -> Self {
+        Self::new(self.id.clone(), &self.kind, delta)
+    }
+
     /// `kind` is the task's group in the payload: `hardware`, `network`, `access`, `software`, `snapshot`.
     pub fn new(id: TaskId, kind: &str, delta: Value) -> Self {
         let work = read_work(kind, &delta).unwrap_or_else(|why| Work::Malformed {
             kind: kind.to_owned(),
             why,
         });
-        Self { id, delta, work }
+        Self {
+            id,
+            kind: kind.to_owned(),
+            delta,
+            work,
+        }
     }
 
     /// See [`digest`].
     pub fn digest(&self) -> String {
         digest(&self.delta)
     }
+}
+
+impl Work {
+    /// Whether it takes something back. Nothing in a job says that its booking is over; only the shape of its tasks
+    /// does. A host that is to be powered on, see [`powered`], and has no network is just that.
+    pub fn is_release(&self, powered: &BTreeSet<HostName>) -> bool {
+        match self {
+            Self::Hardware { power, .. } => !power,
+            Self::Network { host, interfaces } => {
+                interfaces.values().all(Vec::is_empty) && !powered.contains(host)
+            }
+            Self::Key { revoke, .. } | Self::Vpn { revoke, .. } => *revoke,
+            Self::Software { installer, .. } => installer.is_none(),
+            Self::Snapshot { .. } | Self::Unknown { .. } | Self::Malformed { .. } => false,
+        }
+    }
+}
+
+/// Whether these are tasks of a job whose booking is over.
+pub fn is_over(tasks: &[Task]) -> bool {
+    let powered = powered(tasks);
+    tasks.iter().any(|task| task.work.is_release(&powered))
+}
+
+/// The hosts that are to be on.
+pub fn powered<'a>(tasks: impl IntoIterator<Item = &'a Task>) -> BTreeSet<HostName> {
+    let powered = |task: &Task| match &task.work {
+        Work::Hardware {
+            host, power: true, ..
+        } => Some(host.clone()),
+        _ => None,
+    };
+    tasks.into_iter().filter_map(powered).collect()
 }
 
 /// A fingerprint of what a delta asks for. The lab's own token is no part of that: it comes back in the delta as soon
@@ -186,6 +242,7 @@ fn read_work(kind: &str, delta: &Value) -> Result<Work, String> {
         "software" => Ok(read_software(map)),
         "snapshot" => Ok(Work::Snapshot {
             host: name(map, "host")?,
+            dashboard_id: number(map.get("dashboard_id")).ok_or("`dashboard_id` is not a number")?,
         }),
         other => Ok(Work::Unknown { kind: quote(other) }),
     }
@@ -257,6 +314,8 @@ fn read_access(map: &Map<String, Value>) -> Result<Work, String> {
         Some("vpn") => Ok(Work::Vpn {
             user: user()?,
             revoke,
+            // A task that the lab has left nothing on says the four letters `null`.
+            account: lab_token(map).and_then(|token| token.parse().ok()),
         }),
         Some("ssh") => {
             let context = map.get("context").and_then(Value::as_object);
@@ -291,6 +350,11 @@ fn read_access(map: &Map<String, Value>) -> Result<Work, String> {
             kind: format!("access {}", quote(other.unwrap_or("without a type"))),
         }),
     }
+}
+
+fn lab_token(map: &Map<String, Value>) -> Option<&str> {
+    let token = map.get("lab_token")?.as_str()?;
+    (!token.is_empty() && token != "null").then_some(token)
 }
 
 fn read_software(map: &Map<String, Value>) -> Work {

@@ -10,5 +10,5 @@ pub mod plan;
 
 pub use carried::{Carried, Lists, carried};
 pub use client::{BmcAccess, Dashboard, DashboardError, List};
-pub use job::{Job, Task, Vlan, Work, digest};
-pub use plan::{Known, Plan, TaskRef, plan};
+pub use job::{Job, Task, Vlan, Work, digest, is_over};
+pub use plan::{Known, Other, Plan, Situation, TaskRef, plan};

@@ -1,12 +1,24 @@
 //! What is to be done for a job, from its tasks and from what the lab remembers of them.
+//!
+//! A job whose booking runs is provisioned, see [`provision`]; one whose booking is over is released, see [`release`];
+//! never both at once.
 
-use crate::job::{Task, Vlan, Work};
+mod claim;
+mod provision;
+mod release;
+
+use crate::job::{Task, Work, powered};
 use laas_core::ledger::Record;
-use laas_core::names::{SystemHostname, TaskId};
-use laas_core::{HostName, Mac, VlanId};
+use laas_core::names::TaskId;
+use laas_core::{HostName, VlanId};
+use provision::Sorted;
+use release::Ended;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, json};
-use std::collections::{BTreeMap, BTreeSet};
+use serde_json::Value;
+use std::collections::BTreeMap;
+
+pub use provision::{Cabling, Hardware, Host, Key, Network, Snapshot, User};
+pub use release::{HostTask, Release, ReleasedHost, ReleasedUser};
 
 /// A task and the delta that is worked on. It travels through the workflow and back to where its end is posted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,76 +30,27 @@ pub struct TaskRef {
     pub request: String,
 }
 
-/// A job, sorted by what kind of work its tasks are.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Plan {
+/// All that a plan is made from.
+#[derive(Clone, Debug, Default)]
+pub struct Situation<'a> {
     pub job: u64,
-    /// All tasks that are worked on, also those that can only be refused.
-    pub tasks: Vec<TaskRef>,
-    pub hosts: Vec<Host>,
-    pub users: Vec<User>,
-    pub unsupported: Vec<Unsupported>,
-    /// Tasks that another execution works on, or that wait for the rest of the job.
-    pub skipped: Vec<TaskId>,
-    /// What to remember before any work begins.
-    #[serde(skip)]
-    pub claims: BTreeMap<TaskId, Record>,
-}
-
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Host {
-    pub host: HostName,
-    pub hardware: Option<Hardware>,
-    pub network: Option<Network>,
-    pub tasks: Vec<TaskRef>,
-}
-
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Hardware {
-    #[serde(flatten)]
-    pub task: TaskRef,
-    pub image: u64,
-    pub hostname: SystemHostname,
-    pub ipmi: bool,
-}
-
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Network {
-    #[serde(flatten)]
-    pub task: TaskRef,
-    pub interfaces: BTreeMap<Mac, Vec<Vlan>>,
-    /// Where to look for the host: public VLANs first (untagged before tagged), then the other untagged ones.
-    pub vlans: Vec<VlanId>,
-}
-
-/// The access of one user.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct User {
-    /// The dashboard's id of the user; there is no name.
-    pub user: u64,
-    pub key: Option<Key>,
-    pub vpn: Option<TaskRef>,
-}
-
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Key {
-    #[serde(flatten)]
-    pub task: TaskRef,
-    pub key: String,
-    pub hosts: Vec<HostName>,
-}
-
-/// A task that the pack can't do, with what its user is told.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Unsupported {
-    #[serde(flatten)]
-    pub task: TaskRef,
-    /// `software`, `snapshot`, `release`, `ended`, `unknown` or `malformed`.
-    #[serde(rename = "type")]
-    pub kind: &'static str,
-    /// The message: always `unsupported`.
-    pub event: &'static str,
-    pub facts: Value,
+    /// The job's tasks in `jobs/new`.
+    pub new: Vec<Task>,
+    /// The job's tasks in `jobs/current`.
+    pub current: Vec<Task>,
+    /// All tasks of the job, whatever their status. Of some, the dashboard shows the state of another day: it only
+    /// says what there is. `None` if the dashboard has no such job any more.
+    pub all: Option<Vec<Task>>,
+    /// What the lab remembers of tasks of this job.
+    pub known: BTreeMap<TaskId, Known>,
+    /// What other jobs have to do with hosts.
+    pub others: Vec<Other>,
+    /// VLANs on which hosts can be reached.
+    pub public: &'a [VlanId],
+    /// The execution that will do the work.
+    pub execution: Option<&'a str>,
+    /// Seconds since 1970.
+    pub now: u64,
 }
 
 /// What the lab remembers of a task.
@@ -98,271 +61,178 @@ pub struct Known {
     pub busy: bool,
 }
 
-/// Plans the job from its tasks in `jobs/new` and in `jobs/current`. `execution` is the one that will do the work;
-/// `public` are the VLANs on which hosts can be reached; `now` is in seconds since 1970.
-pub fn plan(
-    job: u64,
-    new: Vec<Task>,
-    current: Vec<Task>,
-    known: &BTreeMap<TaskId, Known>,
-    public: &[VlanId],
-    execution: Option<&str>,
-    now: u64,
-) -> Plan {
+/// A host that another job has, or has not given back yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Other {
+    pub host: HostName,
+    pub job: u64,
+    /// That job has written the host's disk: nothing is left there of anybody before.
+    pub imaged: bool,
+    /// That job has begun to work on the host.
+    pub begun: bool,
+}
+
+/// A job, sorted by what kind of work its tasks are.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Plan {
+    pub job: u64,
+    /// All tasks that are worked on, also those that can only be refused.
+    pub tasks: Vec<TaskRef>,
+    pub hosts: Vec<Host>,
+    pub users: Vec<User>,
+    pub snapshots: Vec<Snapshot>,
+    /// Set when the booking is over.
+    pub release: Option<Release>,
+    pub unsupported: Vec<Unsupported>,
+    /// Tasks that another execution works on, or that wait for the rest of the job or for another job.
+    pub skipped: Vec<TaskId>,
+    /// Hosts that are waited for, because another job has not given them back.
+    pub waiting: BTreeMap<HostName, u64>,
+    /// What to remember before any work begins.
+    #[serde(skip)]
+    pub claims: BTreeMap<TaskId, Record>,
+}
+
+/// A task that the pack can't do, with what its user is told.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Unsupported {
+    #[serde(flatten)]
+    pub task: TaskRef,
+    /// `software`, `ended`, `unknown` or `malformed`.
+    #[serde(rename = "type")]
+    pub kind: &'static str,
+    /// The message: always `unsupported`.
+    pub event: &'static str,
+    pub facts: Value,
+}
+
+/// The kind and the facts of [`Unsupported`].
+type Refusal = (&'static str, Value);
+
+/// Plans the job.
+pub fn plan(situation: Situation<'_>) -> Plan {
     // A task can move on between the two lists; the later one is right.
     let mut tasks: BTreeMap<TaskId, (Task, bool)> = BTreeMap::new();
-    for (list, is_new) in [(new, true), (current, false)] {
-        tasks.extend(list.into_iter().map(|task| (task.id.clone(), (task, is_new))));
+    for (list, is_new) in [(&situation.new, true), (&situation.current, false)] {
+        tasks.extend(list.iter().map(|task| (task.id.clone(), (task.clone(), is_new))));
     }
-    let powered: BTreeSet<HostName> = tasks
-        .values()
-        .filter_map(|(task, _)| match &task.work {
-            Work::Hardware {
-                host, power: true, ..
-            } => Some(host.clone()),
-            _ => None,
-        })
-        .collect();
-    let ended = tasks.values().any(|(task, _)| is_release(&task.work, &powered));
-    let mut plan = Plan {
-        job,
-        tasks: Vec::new(),
-        hosts: Vec::new(),
-        users: Vec::new(),
-        unsupported: Vec::new(),
-        skipped: Vec::new(),
-        claims: BTreeMap::new(),
-    };
-    let mut sorted = Sorted::default();
-    for (id, (task, is_new)) in tasks {
-        let known = known.get(&id).cloned().unwrap_or_default();
-        // Provisioning beside a release is a look at the dashboard in the middle of a change: the next one is clear.
-        let waits = ended && is_provisioning(&task.work, &powered);
-        if known.busy || waits {
-            plan.skipped.push(id);
-            continue;
+    let listed = || tasks.values().map(|(task, _)| task);
+    let powered = powered(listed().chain(situation.all.iter().flatten()));
+    let mut every = listed().chain(situation.all.iter().flatten());
+    let ended = every.any(|task| task.work.is_release(&powered));
+    let deleted = situation.all.is_none() && tasks.is_empty();
+    let mut draft = Draft::new(&situation);
+    if ended || deleted {
+        let mut over = Ended::default();
+        for (id, (task, is_new)) in tasks {
+            let work = task.work.clone();
+            if release::waits(&work, &powered) || draft.is_busy(&id) {
+                draft.plan.skipped.push(id);
+                continue;
+            }
+            let task = draft.claim(&task, is_new, true);
+            if let Err(refusal) = over.insert(task.clone(), work) {
+                draft.refuse(task, refusal);
+            }
         }
-        let record = claim(&task, is_new, job, known.record, execution, now);
+        draft.plan.release = over.release(&mut draft);
+    } else {
+        let mut sorted = Sorted::default();
+        for (id, (task, is_new)) in tasks {
+            if draft.is_busy(&id) || draft.waits_for_another(&task.work) {
+                draft.plan.skipped.push(id);
+                continue;
+            }
+            let work = task.work.clone();
+            let task = draft.claim(&task, is_new, false);
+            if let Err(refusal) = sorted.insert(task.clone(), work, &situation) {
+                draft.refuse(task, refusal);
+            }
+        }
+        sorted.finish(&mut draft.plan);
+    }
+    draft.plan
+}
+
+/// A plan that is being made.
+struct Draft<'a> {
+    situation: &'a Situation<'a>,
+    plan: Plan,
+}
+
+impl<'a> Draft<'a> {
+    fn new(situation: &'a Situation<'a>) -> Self {
+        Self {
+            situation,
+            plan: Plan {
+                job: situation.job,
+                tasks: Vec::new(),
+                hosts: Vec::new(),
+                users: Vec::new(),
+                snapshots: Vec::new(),
+                release: None,
+                unsupported: Vec::new(),
+                skipped: Vec::new(),
+                waiting: BTreeMap::new(),
+                claims: BTreeMap::new(),
+            },
+        }
+    }
+
+    fn is_busy(&self, task: &TaskId) -> bool {
+        self.situation.known.get(task).is_some_and(|known| known.busy)
+    }
+
+    /// Whether the work is on a host that another job has not given back: it must not be imaged, cabled or opened as
+    /// long as anything of that job is unproven.
+    fn waits_for_another(&mut self, work: &Work) -> bool {
+        let hosts: Vec<&HostName> = match work {
+            Work::Hardware { host, .. } | Work::Network { host, .. } | Work::Snapshot { host, .. } => {
+                vec![host]
+            }
+            Work::Key { hosts, .. } => hosts.iter().collect(),
+            _ => Vec::new(),
+        };
+        let mut waits = false;
+        for other in &self.situation.others {
+            if hosts.contains(&&other.host) {
+                self.plan.waiting.insert(other.host.clone(), other.job);
+                waits = true;
+            }
+        }
+        waits
+    }
+
+    /// Takes the task as ours, and gives what it is called from now on.
+    fn claim(&mut self, task: &Task, is_new: bool, release: bool) -> TaskRef {
+        let known = self.situation.known.get(&task.id);
+        let record = known.and_then(|known| known.record.clone());
+        let record = claim::claim(self.situation, task, is_new, release, record);
+        self.take(task.id.clone(), record)
+    }
+
+    fn take(&mut self, task: TaskId, record: Record) -> TaskRef {
         let task_ref = TaskRef {
-            job,
-            task: id.clone(),
+            job: self.situation.job,
+            task: task.clone(),
             digest: record.digest.clone(),
-            request: record.request(&id),
+            request: record.request(&task),
         };
-        plan.claims.insert(id, record);
-        plan.tasks.push(task_ref.clone());
-        let sorted_in = if is_release(&task.work, &powered) {
-            Err(("release", release_facts(&task.work)))
-        } else {
-            sorted.insert(task_ref.clone(), task.work, ended, public)
-        };
-        if let Err((kind, facts)) = sorted_in {
-            plan.unsupported.push(Unsupported {
-                task: task_ref,
-                kind,
-                event: "unsupported",
-                facts,
-            });
+        self.plan.claims.insert(task, record);
+        self.plan.tasks.push(task_ref.clone());
+        task_ref
+    }
+
+    fn refuse(&mut self, task: TaskRef, (kind, facts): Refusal) {
+        // Nothing was given that could be taken back.
+        if let Some(record) = self.plan.claims.get_mut(&task.task) {
+            record.release = false;
         }
+        self.plan.unsupported.push(Unsupported {
+            task,
+            kind,
+            event: "unsupported",
+            facts,
+        });
     }
-    plan.hosts = sorted.hosts.into_values().collect();
-    plan.users = sorted.users.into_values().collect();
-    plan
-}
-
-/// The record of the work on the task. The same delta given out anew is a new round, so that a host that is reset to
-/// the image it has is written again; one that was merely begun goes on under its old name.
-fn claim(
-    task: &Task,
-    is_new: bool,
-    job: u64,
-    record: Option<Record>,
-    execution: Option<&str>,
-    now: u64,
-) -> Record {
-    let digest = task.digest();
-    let execution = execution.map(str::to_owned);
-    match record {
-        // Whatever was posted, it is undone: the dashboard has put the task back, or it never took the post of 100,
-        // before which no work begins.
-        Some(old) if old.digest != digest || (is_new && old.state >= 100) => Record {
-            job,
-            digest,
-            // Also another delta gets another number: the one before may come back.
-            round: old.round + 1,
-            state: 0,
-            execution,
-            time: now,
-        },
-        // Still unfinished on the dashboard although an end was to be posted: that post was lost.
-        Some(old) => Record {
-            job,
-            state: if old.state > 100 { 0 } else { old.state },
-            execution,
-            ..old
-        },
-        None => Record {
-            job,
-            digest,
-            round: 0,
-            state: 0,
-            execution,
-            time: now,
-        },
-    }
-}
-
-/// The tasks that can be done, by what they are about.
-#[derive(Default)]
-struct Sorted {
-    hosts: BTreeMap<HostName, Host>,
-    users: BTreeMap<u64, User>,
-}
-
-impl Sorted {
-    /// Puts the task where it belongs, or says why it can't be done: the kind and the facts of [`Unsupported`].
-    fn insert(
-        &mut self,
-        task: TaskRef,
-        work: Work,
-        ended: bool,
-        public: &[VlanId],
-    ) -> Result<(), (&'static str, Value)> {
-        let malformed = |kind: &str, why: String| Err(("malformed", json!({"kind": kind, "why": why})));
-        match work {
-            Work::Key { .. } if ended => Err(("ended", json!({"what": "SSH access"}))),
-            Work::Snapshot { host } if ended => {
-                Err(("ended", json!({"what": format!("the snapshot of {host}")})))
-            }
-            Work::Hardware {
-                host,
-                image: Some(image),
-                hostname: Some(hostname),
-                ipmi,
-                ..
-            } => {
-                let entry = self.host(host);
-                if entry.hardware.is_some() {
-                    return malformed("hardware", format!("there is another one for {}", entry.host));
-                }
-                entry.tasks.push(task.clone());
-                entry.hardware = Some(Hardware {
-                    task,
-                    image,
-                    hostname,
-                    ipmi,
-                });
-                Ok(())
-            }
-            Work::Hardware { .. } => malformed("hardware", "the image or the hostname is missing".to_owned()),
-            Work::Network { host, interfaces } => {
-                let entry = self.host(host);
-                if entry.network.is_some() {
-                    return malformed("network", format!("there is another one for {}", entry.host));
-                }
-                let vlans = reachable(&interfaces, public);
-                entry.tasks.push(task.clone());
-                entry.network = Some(Network {
-                    task,
-                    interfaces,
-                    vlans,
-                });
-                Ok(())
-            }
-            Work::Key { user, key, hosts, .. } => {
-                let entry = self.user(user);
-                if entry.key.is_some() {
-                    return malformed("SSH", "there is another one for the same user".to_owned());
-                }
-                entry.key = Some(Key { task, key, hosts });
-                Ok(())
-            }
-            Work::Vpn { user, .. } => {
-                let entry = self.user(user);
-                if entry.vpn.is_some() {
-                    return malformed("VPN", "there is another one for the same user".to_owned());
-                }
-                entry.vpn = Some(task);
-                Ok(())
-            }
-            Work::Software { installer, scenario } => {
-                Err(("software", json!({"installer": installer, "scenario": scenario})))
-            }
-            Work::Snapshot { host } => Err(("snapshot", json!({"host": host}))),
-            Work::Unknown { kind } => Err(("unknown", json!({"kind": kind}))),
-            Work::Malformed { kind, why } => malformed(&kind, why),
-        }
-    }
-
-    fn host(&mut self, host: HostName) -> &mut Host {
-        self.hosts.entry(host.clone()).or_insert_with(|| Host {
-            host,
-            hardware: None,
-            network: None,
-            tasks: Vec::new(),
-        })
-    }
-
-    fn user(&mut self, user: u64) -> &mut User {
-        self.users.entry(user).or_insert(User {
-            user,
-            key: None,
-            vpn: None,
-        })
-    }
-}
-
-/// Nothing in a job says that its booking is over; only the shape of its tasks does. A host that is to be powered on
-/// and has no network is just that.
-fn is_release(work: &Work, powered: &BTreeSet<HostName>) -> bool {
-    match work {
-        Work::Hardware { power, .. } => !power,
-        Work::Network { host, interfaces } => {
-            interfaces.values().all(Vec::is_empty) && !powered.contains(host)
-        }
-        Work::Key { revoke, .. } | Work::Vpn { revoke, .. } => *revoke,
-        Work::Software { installer, .. } => installer.is_none(),
-        Work::Snapshot { .. } | Work::Unknown { .. } | Work::Malformed { .. } => false,
-    }
-}
-
-/// Work that makes something for a running booking. Orders for SSH access and snapshots are not meant: the dashboard
-/// leaves them behind when the booking ends.
-fn is_provisioning(work: &Work, powered: &BTreeSet<HostName>) -> bool {
-    let stays_behind = matches!(
-        work,
-        Work::Key { .. } | Work::Snapshot { .. } | Work::Unknown { .. } | Work::Malformed { .. }
-    );
-    !stays_behind && !is_release(work, powered)
-}
-
-fn release_facts(work: &Work) -> Value {
-    let (what, host) = match work {
-        Work::Hardware { host, .. } => ("hardware", Some(host)),
-        Work::Network { host, .. } => ("network", Some(host)),
-        Work::Vpn { .. } => ("vpn", None),
-        Work::Key { .. } => ("ssh", None),
-        _ => ("software", None),
-    };
-    let mut facts = Map::from_iter([("what".to_owned(), json!(what))]);
-    if let Some(host) = host {
-        facts.insert("host".to_owned(), json!(host));
-    }
-    Value::Object(facts)
-}
-
-fn reachable(interfaces: &BTreeMap<Mac, Vec<Vlan>>, public: &[VlanId]) -> Vec<VlanId> {
-    let all = || interfaces.values().flatten();
-    let is_public = |vlan: &&Vlan| public.contains(&vlan.vlan_id);
-    let mut vlans = Vec::new();
-    let in_order = all()
-        .filter(|vlan| is_public(vlan) && !vlan.tagged)
-        .chain(all().filter(|vlan| is_public(vlan) && vlan.tagged))
-        .chain(all().filter(|vlan| !vlan.tagged));
-    for vlan in in_order {
-        if !vlans.contains(&vlan.vlan_id) {
-            vlans.push(vlan.vlan_id);
-        }
-    }
-    vlans
 }

@@ -173,13 +173,32 @@ fn with_keys(file: &[u8], keys: &[(PublicKey, Mark)]) -> Vec<u8> {
     wanted
 }
 
-/// The file without the lines of a booking, or of one of its users, and the keys that stood there.
-fn without(file: &[u8], job: u64, user: Option<u64>) -> (Vec<u8>, Vec<PublicKey>) {
+/// Which of our lines are meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lines {
+    /// Those of every booking: an image brings along whom its last host let in.
+    All,
+    OfJob(u64),
+    Of(Mark),
+}
+
+impl Lines {
+    fn include(self, mark: Mark) -> bool {
+        match self {
+            Self::All => true,
+            Self::OfJob(job) => mark.job == job,
+            Self::Of(one) => mark == one,
+        }
+    }
+}
+
+/// The file without these lines, and the keys that stood there.
+fn without(file: &[u8], lines: Lines) -> (Vec<u8>, Vec<PublicKey>) {
     let mut removed = Vec::new();
     let mut kept = Vec::with_capacity(file.len());
     for line in file.split_inclusive(|c| *c == b'\n') {
         match own_line(line.strip_suffix(b"\n").unwrap_or(line)) {
-            Some((key, mark)) if mark.job == job && user.is_none_or(|user| user == mark.user) => {
+            Some((key, mark)) if lines.include(mark) => {
                 removed.push(key);
             }
             _ => kept.extend_from_slice(line),
@@ -219,21 +238,16 @@ pub struct Removed {
     pub others: Vec<PublicKey>,
 }
 
-/// Takes a booking's lines, or those of one of its users, out of the account's `authorized_keys`.
+/// Takes these lines out of the account's `authorized_keys`.
 ///
 /// # Errors
 /// The connection broke or the host refuses.
-pub fn remove(
-    session: &Session,
-    account: &AccountName,
-    job: u64,
-    user: Option<u64>,
-) -> Result<Removed, SshError> {
+pub fn remove(session: &Session, account: &AccountName, lines: Lines) -> Result<Removed, SshError> {
     let Some(home) = Home::find(session, account)? else {
         return Ok(Removed::default());
     };
     let present = home.read(session)?;
-    let (wanted, keys) = without(&present, job, user);
+    let (wanted, keys) = without(&present, lines);
     if wanted != present {
         home.write(session, &wanted)?;
     }
@@ -400,10 +414,13 @@ mod tests {
         let file = with_keys(&file, &[(key.clone(), two)]);
         assert_eq!(file.split(|c| *c == b'\n').count(), 5);
 
-        let (kept, removed) = without(&file, 2, None);
-        assert_eq!((removed.len(), without(&kept, 2, None).1.len()), (1, 0));
-        assert_eq!(without(&file, 2, Some(4)), (file.clone(), vec![]));
-        let (kept, removed) = without(&kept, 1, Some(3));
+        let (kept, removed) = without(&file, Lines::OfJob(2));
+        assert_eq!((removed.len(), without(&kept, Lines::OfJob(2)).1.len()), (1, 0));
+        assert_eq!(
+            without(&file, Lines::Of(Mark { job: 2, user: 4 })),
+            (file.clone(), vec![])
+        );
+        let (kept, removed) = without(&kept, Lines::Of(Mark { job: 1, user: 3 }));
         assert_eq!((kept, removed), ([&foreign[..], b"\n"].concat(), vec![key]));
     }
 
@@ -421,7 +438,7 @@ mod tests {
             "laas-job-1-user-3".to_owned(),
             String::new(),
         ] {
-            let (kept, removed) = without(line.as_bytes(), 1, None);
+            let (kept, removed) = without(line.as_bytes(), Lines::All);
             assert_eq!((kept.as_slice(), removed.len()), (line.as_bytes(), 0), "{line:?}");
         }
     }

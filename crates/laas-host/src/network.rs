@@ -14,7 +14,7 @@ pub use evidence::Evidence;
 use crate::ssh::{Session, SshError};
 use laas_core::names::InterfaceName;
 use laas_core::{Classify, Kind, Mac, VlanId};
-use tree::{File, Found, Plan, Tree};
+use tree::{File, Found, Plan, Restore, Tree};
 
 /// One network interface and what it carries.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -254,6 +254,26 @@ pub fn configure(session: &Session, interfaces: &[Interface], dry_run: bool) -> 
         }
     }
     Ok(change)
+}
+
+/// Gives the host its image's own configuration back, for its next boot; with `dry_run` only says what would change.
+/// The answer are the files that are ours no longer or in their own place again.
+///
+/// # Errors
+/// As [`configure`].
+pub fn restore(session: &Session, dry_run: bool) -> Result<Vec<String>, NetworkError> {
+    let (family, _) = Evidence::read(session)?.family()?;
+    let directories = family.dialect().directories;
+    let plan = Restore::new(&Tree::read(session, directories)?);
+    if !dry_run && !plan.is_empty() {
+        plan.carry_out(session)?;
+        let left = Restore::new(&Tree::read(session, directories)?);
+        if let Some(what) = left.remove.into_iter().next() {
+            return Err(NetworkError::NotKept { what });
+        }
+    }
+    let put_back = plan.put_back.into_iter().map(|(_, to)| to);
+    Ok(put_back.chain(plan.remove).collect())
 }
 
 enum Verdict {

@@ -105,6 +105,36 @@ pub fn set_hostname(session: &Session, name: &SystemHostname) -> Result<(), SshE
     session.run(&["hostname", name.as_str()]).map(drop)
 }
 
+/// Prints what makes a system this one and no other, which an image must not bring along: OpenSSH's host keys,
+/// machine-id(5) in its two places, systemd's random seed, and [`MARKER`].
+const IDENTITY: &str = r#"for file in /etc/ssh/ssh_host_* /var/lib/systemd/random-seed /etc/laas-request; do
+[ -e "$file" ] && echo "$file"; done; for file in /etc/machine-id /var/lib/dbus/machine-id; do
+[ -f "$file" ] && [ ! -L "$file" ] && [ -s "$file" ] && echo "$file"; done; exit 0"#;
+
+/// The files that make the system this one and no other, as far as they are there.
+///
+/// # Errors
+/// The connection broke.
+pub fn identity(session: &Session) -> Result<Vec<String>, SshError> {
+    let found = session.run(&["sh", "-c", IDENTITY])?;
+    Ok(found.lines().map(str::to_owned).collect())
+}
+
+/// Deletes or empties them: the system makes its own at its next boot.
+///
+/// # Errors
+/// The host refuses.
+pub fn forget_identity(session: &Session) -> Result<(), SshError> {
+    for file in identity(session)? {
+        match file.as_str() {
+            // An empty one is filled at the next boot; without any, systemd takes that boot for the very first.
+            "/etc/machine-id" => session.run(&["truncate", "-s", "0", &file])?,
+            _ => session.run(&["rm", "-f", &file])?,
+        };
+    }
+    session.run(&["sync"]).map(drop)
+}
+
 /// Debian's convention: 127.0.1.1 is the host's own name.
 fn with_own_name(hosts: &str, name: &SystemHostname) -> String {
     let own = |line: &&str| line.split_whitespace().next() == Some("127.0.1.1");

@@ -1,8 +1,10 @@
 //! Whether a booking really is what its tasks say: tried from outside, with the tools its users have.
 
+mod release;
+
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{Output, Stdio};
 use std::time::Duration;
 
 use anyhow::Context;
@@ -13,6 +15,8 @@ use tokio::process::Command;
 use crate::dashboard::{BmcAccount, JobState, TaskState, TaskType};
 use crate::inventory::BmcKind;
 use crate::lab::Lab;
+
+pub use release::Given;
 
 /// Something that was tried.
 #[derive(Debug, Clone, Serialize)]
@@ -79,7 +83,8 @@ pub async fn of_job(lab: &Lab, job: &JobState, tenants: &[Tenant]) -> Vec<Check>
             TaskType::Network => checks.extend(network(lab, task)),
             TaskType::Access if task.delta["access_type"] == "vpn" => checks.push(vpn(lab, task).await),
             TaskType::Access => checks.extend(keys(lab, job, task, tenants).await),
-            TaskType::Software | TaskType::Snapshot => {}
+            TaskType::Snapshot => checks.push(snapshot(lab, task)),
+            TaskType::Software => {}
         }
     }
     checks.push(Check {
@@ -128,35 +133,38 @@ async fn hardware(lab: &Lab, task: &TaskState) -> Vec<Check> {
             });
             return checks;
         };
-        if machine.host().bmc != BmcKind::Ipmi {
-            let answer = redfish_power(lab, host, &account).await;
-            checks.push(Check {
-                name,
-                ok: answer.is_ok(),
-                how: match answer {
-                    Ok(power) => format!("HTTPS with what the booking's PDF says: the host is {power}"),
-                    Err(error) => format!("HTTPS with what the booking's PDF says: {error:#}"),
-                },
-            });
-            return checks;
-        }
-        let output = Command::new("ipmitool")
-            .args([
-                "-I", "lanplus", "-C", "3", "-N", "1", "-R", "2", "-L", "OPERATOR", "-E",
-            ])
-            .args(["-H", &account.address, "-p", &lab.access().bmc_port.to_string()])
-            .args(["-U", &account.user, "chassis", "power", "status"])
-            .env("IPMI_PASSWORD", &account.password)
-            .env_remove("IPMITOOL_PASSWORD")
-            .output()
-            .await;
-        checks.push(from_output(
+        let answer = bmc_login(lab, host, &account).await;
+        checks.push(Check {
             name,
-            "ipmitool with what the booking's PDF says",
-            output,
-        ));
+            ok: answer.is_ok(),
+            how: match answer {
+                Ok(power) => format!("with what the booking's PDF says: {power}"),
+                Err(error) => format!("with what the booking's PDF says: {error:#}"),
+            },
+        });
     }
     checks
+}
+
+/// Asks a BMC for the power as its tenant would, with what the dashboard says of it: `ipmitool`, or Redfish.
+async fn bmc_login(lab: &Lab, host: &str, account: &BmcAccount) -> anyhow::Result<String> {
+    let machine = lab.machine(host).context("no such host")?;
+    if machine.host().bmc != BmcKind::Ipmi {
+        return redfish_power(lab, host, account).await;
+    }
+    let output = Command::new("ipmitool")
+        .args([
+            "-I", "lanplus", "-C", "3", "-N", "1", "-R", "2", "-L", "OPERATOR", "-E",
+        ])
+        .args(["-H", &account.address, "-p", &lab.access().bmc_port.to_string()])
+        .args(["-U", &account.user, "chassis", "power", "status"])
+        .env("IPMI_PASSWORD", &account.password)
+        .env_remove("IPMITOOL_PASSWORD")
+        .output()
+        .await?;
+    let said = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
+    anyhow::ensure!(output.status.success(), "{}", said(&output.stderr));
+    Ok(said(&output.stdout))
 }
 
 /// What a BMC with Redfish says about the power to this account.
@@ -173,6 +181,16 @@ async fn redfish_power(lab: &Lab, host: &str, account: &BmcAccount) -> anyhow::R
     let system: Value = request.send().await?.error_for_status()?.json().await?;
     let power = system["PowerState"].as_str().context("it does not say")?;
     Ok(power.to_owned())
+}
+
+fn snapshot(lab: &Lab, task: &TaskState) -> Check {
+    let image = format!("snapshot_{}_v1", task.delta["dashboard_id"]);
+    let images = lab.fog().images();
+    Check {
+        name: format!("FOG has the image {image} of {}", task.subject),
+        ok: images.iter().any(|i| i["name"] == image.as_str()),
+        how: format!("asked FOG, which has {} images", images.len()),
+    }
 }
 
 fn network(lab: &Lab, task: &TaskState) -> Vec<Check> {
@@ -203,6 +221,24 @@ fn network(lab: &Lab, task: &TaskState) -> Vec<Check> {
         }
     };
     interfaces.iter().map(check).collect()
+}
+
+/// Whether these hosts see each other on a VLAN and a third host has no part in it, by what the switches let through.
+pub fn share(lab: &Lab, hosts: [&str; 2], other: &str, vlan: u16) -> Check {
+    let carries = |host: &str| {
+        let nics = lab.machine(host).map(|machine| machine.host().nics.clone());
+        let mut ports = nics
+            .iter()
+            .flatten()
+            .filter_map(|nic| lab.port_state(host, &nic.mac));
+        ports.any(|port| port.allowed.contains(vlan))
+    };
+    let [one, two] = hosts;
+    Check {
+        name: format!("{one} and {two} are on VLAN {vlan}, and {other} is not"),
+        ok: carries(one) && carries(two) && !carries(other),
+        how: "asked both switches".to_owned(),
+    }
 }
 
 async fn keys(lab: &Lab, job: &JobState, task: &TaskState, tenants: &[Tenant]) -> Vec<Check> {
@@ -245,11 +281,7 @@ pub fn told_address(job: &JobState, host: &str) -> Option<Ipv4Addr> {
 }
 
 async fn vpn(lab: &Lab, task: &TaskState) -> Check {
-    let word = |label: &str| {
-        let line = task.message.lines().find_map(|l| l.trim().strip_prefix(label));
-        line.unwrap_or_default().trim().to_owned()
-    };
-    let (uid, password) = (word("User:"), word("Password:"));
+    let (uid, password) = vpn_account(task);
     let bound = lab.slapd().bind(&uid, &password).await;
     Check {
         name: format!("the VPN account of user {} works", task.subject),
@@ -258,7 +290,16 @@ async fn vpn(lab: &Lab, task: &TaskState) -> Check {
     }
 }
 
-fn from_output(name: String, how: &str, output: std::io::Result<std::process::Output>) -> Check {
+/// The name and the password in the message of a VPN task.
+fn vpn_account(task: &TaskState) -> (String, String) {
+    let word = |label: &str| {
+        let line = task.message.lines().find_map(|l| l.trim().strip_prefix(label));
+        line.unwrap_or_default().trim().to_owned()
+    };
+    (word("User:"), word("Password:"))
+}
+
+fn from_output(name: String, how: &str, output: std::io::Result<Output>) -> Check {
     match output {
         Ok(output) if output.status.success() => Check {
             name,

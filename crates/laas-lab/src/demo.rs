@@ -12,14 +12,17 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::checks::{self, Check, Tenant};
-use crate::dashboard::{CaptureBooking, JobState, TaskType};
+use crate::checks::{self, Check, Given, Tenant};
+use crate::dashboard::{BookedHost, BookingSpec, JobState, Role, TaskType, UserSpec, Vlan};
+use crate::inventory::{BmcKind, Make};
 use crate::lab::{Lab, LabOptions};
 use crate::pace::Pace;
-use crate::stack::{Stack, StackOptions};
+use crate::stack::{Stack, StackOptions, is_over};
 
 /// More than a demo takes on a slow machine.
 const LIMIT: Duration = Duration::from_secs(600);
+/// The tagged network of both hosts.
+const SHARED_VLAN: u16 = 103;
 
 /// What the demo is told.
 #[derive(Debug, clap::Args)]
@@ -79,13 +82,15 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
 async fn play(args: &Args) -> anyhow::Result<Scene> {
     let directory = tempfile::Builder::new().prefix("laas-demo-").tempdir()?;
     let started = Instant::now();
-    println!("Starting a lab of two hosts and the engine");
-    let state_dir = Some(directory.path().join("lab"));
+    println!(
+        "Starting a lab of three hosts and the engine: pod1 with IPMI on a Nexus, pod2 with an iLO on an Arista"
+    );
     let lab = Lab::start(LabOptions {
-        hosts: 2,
-        bmcs: Vec::new(),
+        hosts: 3,
+        bmcs: vec![BmcKind::Ipmi, BmcKind::Ilo5],
+        cabled: |host, _| if host == 2 { Make::Eos } else { Make::Nxos },
         pace: Pace::demo(),
-        state_dir,
+        state_dir: Some(directory.path().join("lab")),
         ..LabOptions::default()
     })
     .await?;
@@ -99,13 +104,8 @@ async fn play(args: &Args) -> anyhow::Result<Scene> {
     .await?;
     let tenants = Tenant::pair(directory.path()).await?;
     let [alice, bob] = &tenants;
-    println!("Alice books pod1 and pod2 for a week, with Bob; the sensor will see it");
-    let job = lab.dashboard().book_capture(CaptureBooking {
-        alice_key: Some(alice.public_key()?),
-        bob_key: Some(bob.public_key()?),
-        software: false,
-        snapshot: false,
-    })?;
+    println!("Alice books pod1 (Ubuntu) and pod2 (CentOS) for a week, with Bob; the sensor will see it");
+    let job = book(&lab, alice, bob)?;
     let booked = Instant::now();
     let job = watch(&lab, &stack, job).await?;
     let seconds = booked.elapsed().as_secs_f64();
@@ -120,23 +120,61 @@ async fn play(args: &Args) -> anyhow::Result<Scene> {
             task.message.replace('\n', "\n                ")
         );
     }
-    let checks = checks::of_job(&lab, &job, &tenants).await;
+    let mut checks = checks::of_job(&lab, &job, &tenants).await;
+    checks.push(checks::share(&lab, ["pod1", "pod2"], "pod3", SHARED_VLAN));
     print_checks(&checks);
-    println!(
-        "{executions} executions, {seconds:.1} s from the booking to its end, {:.1} s in all",
-        started.elapsed().as_secs_f64()
-    );
-    if args.json {
-        println!("{}", summary(&job, &checks, seconds, executions));
-    }
-    Ok(Scene {
+    println!("{executions} executions, {seconds:.1} s from the booking to its end");
+    let mut scene = Scene {
         unfinished: job.tasks.iter().filter(|t| t.status != 200).count(),
-        failed: checks.iter().filter(|c| !c.ok).count(),
+        failed: 0,
         stack,
         lab,
         tenants,
         directory,
-    })
+    };
+    if !args.keep {
+        checks.extend(scene.end(&job).await?);
+    }
+    scene.failed = checks.iter().filter(|c| !c.ok).count();
+    println!("{:.1} s in all", started.elapsed().as_secs_f64());
+    if args.json {
+        println!("{}", summary(&job, &checks, seconds, executions));
+    }
+    Ok(scene)
+}
+
+/// Two hosts that share a tagged network, an account on each BMC, and an image of pod1 when it is ready.
+fn book(lab: &Lab, alice: &Tenant, bob: &Tenant) -> anyhow::Result<u32> {
+    for tenant in [alice, bob] {
+        lab.dashboard().add_user(UserSpec {
+            id: tenant.id,
+            username: tenant.name.to_owned(),
+            email: format!("{}@example.org", tenant.name),
+            ssh_key: Some(tenant.public_key()?),
+        });
+    }
+    let host = |number: u8, image, hostname: &str| {
+        let mac = |card| format!("02:00:00:00:{number:02x}:{card:02x}");
+        let networks = [
+            (mac(1), vec![Vlan::untagged(11), Vlan::tagged(SHARED_VLAN)]),
+            (mac(2), vec![Vlan::untagged(104), Vlan::tagged(105)]),
+        ];
+        BookedHost {
+            labid: format!("pod{number}"),
+            image,
+            hostname: hostname.to_owned(),
+            role: Role::default(),
+            networks: networks.into(),
+        }
+    };
+    let booking = lab.dashboard().book(BookingSpec {
+        owner: alice.id,
+        collaborators: vec![bob.id],
+        hosts: vec![host(1, 17, "jump"), host(2, 25, "compute1")],
+        opnfv: None,
+        snapshot: Some("pod1".to_owned()),
+    })?;
+    Ok(booking)
 }
 
 /// Shows the steps as they happen, until every task of the job has ended and nothing runs any more.
@@ -206,6 +244,37 @@ fn summary(job: &JobState, checks: &[Check], seconds: f64, executions: usize) ->
 }
 
 impl Scene {
+    /// Ends the booking, and tries whether anything is left of it.
+    async fn end(&self, job: &JobState) -> anyhow::Result<Vec<Check>> {
+        let given = Given::of_job(&self.lab, job);
+        println!("\nThe booking ends");
+        self.lab.dashboard().end(job.job)?;
+        let is_free = |host: &str| {
+            self.lab
+                .dashboard()
+                .host(host)
+                .is_some_and(|h| h.booking.is_none())
+        };
+        let started = Instant::now();
+        while !["pod1", "pod2"].into_iter().all(is_free)
+            || !self.stack.executions().await?.iter().all(is_over)
+        {
+            ensure!(
+                started.elapsed() < LIMIT,
+                "the hosts are not free after {} s",
+                LIMIT.as_secs()
+            );
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        let checks = given.is_gone(&self.lab, &self.stack, &self.tenants).await?;
+        print_checks(&checks);
+        println!(
+            "{:.1} s from the end of the booking to free hosts",
+            started.elapsed().as_secs_f64()
+        );
+        Ok(checks)
+    }
+
     /// Says how to look around.
     fn explain(&self) -> anyhow::Result<()> {
         println!("Everything stays up until Ctrl-C. To look around, in another terminal:\n");

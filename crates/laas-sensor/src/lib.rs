@@ -11,11 +11,11 @@ use laas_core::datastore::{Datastore, DatastoreError};
 use laas_core::engine::{Engine, EngineError};
 use laas_core::failure::Context as _;
 use laas_core::wait::{self, Deadline, Ended, Stop};
-use laas_core::{Failure, action, config, failure};
+use laas_core::{Failure, action, config, failure, ledger};
 use laas_dashboard::{Dashboard, DashboardError, List};
-use schedule::{Schedule, unfinished};
+use schedule::{Piece, Schedule, left_over, unfinished};
 use serde_json::json;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::mem::{Discriminant, discriminant};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -25,6 +25,8 @@ const ACTION: &str = "laas.fulfill_job";
 const TRIGGER: &str = "laas.job_ready";
 /// The (encrypted) datastore key of our token for the dashboard.
 const TOKEN_KEY: &str = "lab_auth_token";
+/// `jobs/done` grows for ever, and what is found missing there waits for nobody.
+const LOOKS_AT_DONE: u32 = 20;
 /// How long an exchange under way may still take after SIGTERM; nothing can be left half-done.
 const STOP_GRACE: Duration = Duration::from_secs(1);
 
@@ -33,7 +35,7 @@ const STOP_GRACE: Duration = Duration::from_secs(1);
 enum LookError {
     #[error("can't see which jobs are worked on")]
     Engine(#[from] EngineError),
-    #[error("can't read our token for the dashboard")]
+    #[error("can't read the datastore")]
     Datastore(#[from] DatastoreError),
     #[error("the datastore has no key `{TOKEN_KEY}`; load it with `st2 key set --encrypt {TOKEN_KEY} …`")]
     NoToken,
@@ -75,6 +77,9 @@ struct Sensor {
     /// Made anew when the token was refused, since it may have been changed.
     dashboard: Option<Dashboard>,
     schedule: Schedule,
+    looks: u32,
+    /// The work of jobs that were in no list when all were last read.
+    missing: BTreeMap<u64, BTreeSet<Piece>>,
 }
 
 /// The sensor's command line, which has nothing but its help.
@@ -117,6 +122,8 @@ fn run() -> Result<(), Failure> {
         })?,
         dashboard: None,
         schedule: Schedule::new(poll),
+        looks: 0,
+        missing: BTreeMap::new(),
     };
     let mut trouble = None;
     loop {
@@ -161,7 +168,21 @@ impl Sensor {
                 return Err(error.into());
             }
         };
-        let work = unfinished(new.iter().chain(&current));
+        let mut work = unfinished(new.iter().chain(&current));
+        let ledger = ledger::all(&self.datastore)?;
+        if self.looks.is_multiple_of(LOOKS_AT_DONE) {
+            let done = read(List::Done)?.iter().map(|job| job.id).collect();
+            self.missing = left_over(&ledger, &work, Some(&done));
+        }
+        self.looks = self.looks.wrapping_add(1);
+        let missing = self
+            .missing
+            .iter()
+            .filter(|(job, _)| ledger.iter().any(|(_, r)| r.job == **job));
+        let missing: Vec<_> = missing.map(|(job, pieces)| (*job, pieces.clone())).collect();
+        for (job, pieces) in left_over(&ledger, &work, None).into_iter().chain(missing) {
+            work.entry(job).or_insert(pieces);
+        }
         let now = Instant::now();
         let due = self.schedule.due(&work, now);
         if due.is_empty() {

@@ -1,5 +1,6 @@
 //! Which jobs are handed out, and when again.
 
+use laas_core::ledger::Record;
 use laas_core::names::TaskId;
 use laas_dashboard::Job;
 use std::collections::{BTreeMap, BTreeSet};
@@ -44,6 +45,25 @@ pub fn unfinished<'a>(lists: impl Iterator<Item = &'a Job>) -> BTreeMap<u64, BTr
     work
 }
 
+/// The work of jobs that are in neither list, by what the lab remembers: what could not be taken back of a booking that
+/// is over, which the dashboard never hands out again. With `done`, the jobs of `jobs/done`, also all of a job that is
+/// not there either: every task of it has failed, or its booking was deleted.
+pub fn left_over(
+    ledger: &[(TaskId, Record)],
+    listed: &BTreeMap<u64, BTreeSet<Piece>>,
+    done: Option<&BTreeSet<u64>>,
+) -> BTreeMap<u64, BTreeSet<Piece>> {
+    let mut work: BTreeMap<u64, BTreeSet<Piece>> = BTreeMap::new();
+    for (task, record) in ledger.iter().filter(|(_, r)| !listed.contains_key(&r.job)) {
+        let missing = done.is_some_and(|done| !done.contains(&record.job));
+        if record.release || missing {
+            let piece = (task.clone(), format!("{}:{}", record.digest, record.state));
+            work.entry(record.job).or_default().insert(piece);
+        }
+    }
+    work
+}
+
 impl Schedule {
     /// `poll` is the time between two looks.
     pub fn new(poll: Duration) -> Self {
@@ -56,7 +76,14 @@ impl Schedule {
     /// The jobs whose turn it is, unless an execution for them is alive.
     pub fn due(&mut self, work: &BTreeMap<u64, BTreeSet<Piece>>, now: Instant) -> Vec<u64> {
         // What has left the lists was finished; if it comes back, it is new.
+        let before = self.jobs.len();
         self.jobs.retain(|job, _| work.contains_key(job));
+        // Others may have waited for its hosts.
+        if self.jobs.len() < before {
+            for handed_out in self.jobs.values_mut() {
+                handed_out.pause = self.first_pause;
+            }
+        }
         for (job, handed_out) in &mut self.jobs {
             handed_out.work.retain(|piece| work[job].contains(piece));
         }

@@ -3,6 +3,7 @@
 //! What a command can't say stays as the YAML has it: the type of a structured parameter and whether it is required,
 //! the action's own `timeout`.
 
+use anyhow::Context as _;
 use clap::builder::ValueParser;
 use clap::{Arg, ArgAction, Command};
 use serde_yaml::{Mapping, Value};
@@ -135,10 +136,10 @@ fn scalar(text: &str) -> String {
 pub fn read(path: &std::path::Path) -> anyhow::Result<(String, Value)> {
     match std::fs::read_to_string(path) {
         Ok(text) => {
-            let value = serde_yaml::from_str(&text)?;
+            let value = serde_yaml::from_str(&text).with_context(|| path.display().to_string())?;
             Ok((text, value))
         }
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok((String::new(), Mapping::new().into())),
-        Err(e) => Err(e.into()),
+        Err(e) => Err(e).with_context(|| path.display().to_string()),
     }
 }

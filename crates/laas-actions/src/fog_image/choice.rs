@@ -4,6 +4,7 @@ use laas_core::Failure;
 use laas_core::inventory::Host;
 use laas_fog::{Fog, FogError, Id, Image, Snapshot};
 use std::num::NonZeroU16;
+use std::str::FromStr;
 
 #[derive(clap::Args)]
 #[command(rename_all = "snake_case")]
@@ -21,16 +22,32 @@ pub struct Wanted {
     /// The version of the snapshot, e.g. 3.
     #[arg(long, value_name = "NUMBER")]
     version: Option<NonZeroU16>,
-    /// The image that the host's entry in the inventory names for this operating system, e.g. ubuntu.
-    #[arg(long, value_name = "SYSTEM", value_enum)]
+    /// The image that the host's entry in the inventory names for this operating system, e.g. ubuntu; one of ubuntu,
+    /// centos and suse.
+    #[arg(long, value_name = "SYSTEM")]
     os: Option<System>,
 }
 
-#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+/// A closed set, but no enum in the action's metadata: StackStorm lets a workflow pass no null for one, and the workflows
+/// pass on whatever they were given.
+#[derive(Clone, Copy, Debug)]
 enum System {
     Ubuntu,
     Centos,
     Suse,
+}
+
+impl FromStr for System {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "ubuntu" => Ok(Self::Ubuntu),
+            "centos" => Ok(Self::Centos),
+            "suse" => Ok(Self::Suse),
+            _ => Err("it is none of ubuntu, centos and suse".to_owned()),
+        }
+    }
 }
 
 /// The one way that counts.

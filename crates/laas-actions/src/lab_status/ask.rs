@@ -109,7 +109,7 @@ impl Lab {
                     let (hosts, what) = match task.work {
                         Work::Hardware { host, .. } => (vec![host], "hardware"),
                         Work::Network { host, .. } => (vec![host], "network"),
-                        Work::Snapshot { host } => (vec![host], "snapshot"),
+                        Work::Snapshot { host, .. } => (vec![host], "snapshot"),
                         Work::Key { hosts, .. } => (hosts, "key"),
                         _ => continue,
                     };

@@ -1,6 +1,6 @@
 //! Two executions and one job: only one of them may work on it, and a dead one must not keep the other from it.
 
-use axum::extract::{Path, State};
+use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -27,6 +27,7 @@ pub struct Engine {
 impl Engine {
     pub fn router(&self) -> Router {
         Router::new()
+            .route("/v1/keys", get(list_keys))
             .route("/v1/keys/{key}", get(read_key).put(write_key).delete(delete_key))
             .route("/v1/executions/{id}", get(execution))
             .with_state(self.clone())
@@ -42,6 +43,15 @@ async fn read_key(State(engine): State<Engine>, Path(key): Path<String>) -> Resp
         Some(value) => Json(json!({"name": key, "value": value})).into_response(),
         None => not_found(),
     }
+}
+
+async fn list_keys(State(engine): State<Engine>, Query(query): Query<HashMap<String, String>>) -> Response {
+    let keys = engine.keys.lock().unwrap();
+    let listed = keys.iter().filter(|(key, _)| key.starts_with(&query["prefix"]));
+    let listed: Vec<_> = listed
+        .map(|(key, value)| json!({"name": key, "value": value}))
+        .collect();
+    Json(listed).into_response()
 }
 
 async fn write_key(

@@ -81,7 +81,7 @@ fn what_a_tenant_left_is_captured_wiped_and_deployed_elsewhere() {
     assert_eq!(done["after"]["image"], 24);
 
     let wipe = ["--confirm=pod1", "--mode=fast", "--request=wipe"];
-    stand.work(env!("CARGO_BIN_EXE_wipe_host"), "pod1", &wipe, Phase::Dead);
+    stand.work(env!("CARGO_BIN_EXE_fog_wipe"), "pod1", &wipe, Phase::Dead);
     assert_eq!(stand.machine("pod1").system(), None);
 
     for host in ["pod1", "pod2"] {

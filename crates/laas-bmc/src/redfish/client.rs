@@ -226,6 +226,7 @@ mod tests {
             (302, None, Some(false)),
         ] {
             let answer = Answer {
+                date: None,
                 url: own.to_owned(),
                 status,
                 content_type: String::new(),

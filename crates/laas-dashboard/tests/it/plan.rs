@@ -2,7 +2,7 @@
 
 use laas_core::VlanId;
 use laas_core::ledger::Record;
-use laas_dashboard::{Job, Known, Plan, Task, plan};
+use laas_dashboard::{Job, Known, Other, Plan, Situation, Task, plan};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
@@ -15,20 +15,27 @@ fn capture(name: &str, job: u64) -> Vec<Task> {
     jobs.filter(|j| j.id == job).flat_map(|j| j.tasks).collect()
 }
 
+/// A running job of which only `tasks` are known, all of them new.
 fn plan_new(tasks: Vec<Task>) -> Plan {
-    plan(
-        1,
-        tasks,
-        vec![],
-        &BTreeMap::new(),
-        &public(),
-        Some("workflow"),
-        NOW,
-    )
+    plan(Situation {
+        execution: Some("workflow"),
+        ..new(tasks)
+    })
 }
 
-fn public() -> Vec<VlanId> {
-    vec![VlanId::try_from(11).unwrap()]
+fn new(tasks: Vec<Task>) -> Situation<'static> {
+    Situation {
+        job: 1,
+        all: Some(tasks.clone()),
+        new: tasks,
+        public: public(),
+        now: NOW,
+        ..Situation::default()
+    }
+}
+
+fn public() -> &'static [VlanId] {
+    Box::leak(Box::new([11, 12, 13].map(|id| VlanId::try_from(id).unwrap())))
 }
 
 /// The plan as the workflow sees it, without what only names the work.
@@ -55,15 +62,16 @@ fn a_new_booking() {
     assert_eq!(plan.claims.len(), 10);
     assert!(plan.skipped.is_empty());
     let value = shown(&plan);
-    let parts = ["hosts", "users", "unsupported"].map(|part| value[part].as_array().unwrap().clone());
+    let parts =
+        ["hosts", "users", "snapshots", "unsupported"].map(|part| value[part].as_array().unwrap().clone());
     let lines: Vec<_> = parts.iter().flatten().map(Value::to_string).collect();
     insta::assert_snapshot!(lines.join("\n"), @r#"
     {"host":"pod1","hardware":{"task":"aebe085c-2b8c-4dfc-a4fc-bb2fa5bb41da","image":17,"hostname":"jump","ipmi":true},"network":{"task":"7f9e2b72-dc6f-4a3f-8310-2f8559277add","interfaces":{"02:00:00:00:01:01":[{"vlan_id":11,"tagged":false},{"vlan_id":103,"tagged":true}],"02:00:00:00:01:02":[{"vlan_id":104,"tagged":false},{"vlan_id":105,"tagged":true}],"02:00:00:00:01:03":[]},"vlans":[11,104]},"tasks":[{"task":"7f9e2b72-dc6f-4a3f-8310-2f8559277add"},{"task":"aebe085c-2b8c-4dfc-a4fc-bb2fa5bb41da"}]}
     {"host":"pod2","hardware":{"task":"b5b58f91-9376-4bf0-89e5-b9585a430fce","image":22,"hostname":"compute1","ipmi":true},"network":{"task":"27e10fb2-bd57-4e41-9d6e-6aba9960dd72","interfaces":{"02:00:00:00:02:01":[{"vlan_id":11,"tagged":false},{"vlan_id":103,"tagged":true}],"02:00:00:00:02:02":[{"vlan_id":104,"tagged":false},{"vlan_id":105,"tagged":true}],"02:00:00:00:02:03":[]},"vlans":[11,104]},"tasks":[{"task":"27e10fb2-bd57-4e41-9d6e-6aba9960dd72"},{"task":"b5b58f91-9376-4bf0-89e5-b9585a430fce"}]}
     {"user":3,"key":{"task":"469efecb-d675-4ed1-9131-daf7b0a2236a","key":"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAITestOnlyKeyForAlice alice@example","hosts":["pod1","pod2"]},"vpn":{"task":"fd802dd9-a428-4e77-bee6-9728f799594d"}}
     {"user":4,"key":{"task":"35dfef20-7db7-4911-97d4-f2f6b7ea1564","key":"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAITestOnlyKeyForBob bob@example","hosts":["pod1","pod2"]},"vpn":{"task":"968c4714-6617-4f75-8591-5869679a47cd"}}
+    {"task":"8ff41f0b-2f37-4a77-bbf0-1b6342f4c8f6","host":"pod1","snapshot":"snapshot_5","network":{"interfaces":{"02:00:00:00:01:01":[{"vlan_id":11,"tagged":false},{"vlan_id":103,"tagged":true}],"02:00:00:00:01:02":[{"vlan_id":104,"tagged":false},{"vlan_id":105,"tagged":true}],"02:00:00:00:01:03":[]},"vlans":[11,104]}}
     {"task":"401e1640-24e6-4b57-865a-5f2541ee1b65","type":"software","event":"unsupported","facts":{"installer":"Fuel","scenario":"os-nosdn-nofeature-noha"}}
-    {"task":"8ff41f0b-2f37-4a77-bbf0-1b6342f4c8f6","type":"snapshot","event":"unsupported","facts":{"host":"pod1"}}
     "#);
 }
 
@@ -97,23 +105,66 @@ fn a_reimage_is_provisioning_of_one_host() {
     assert!(plan.unsupported.is_empty());
 }
 
+/// What is taken back, by host and user, and what else is said of a job that is over.
+fn taken_back(plan: &Plan) -> Value {
+    let release = plan.release.as_ref().expect("the booking is over");
+    let hosts: BTreeMap<_, _> = release
+        .hosts
+        .iter()
+        .map(|h| (h.host.to_string(), h.tasks.len()))
+        .collect();
+    let users: Vec<_> = release.users.iter().map(|u| u.user).collect();
+    let refused: Vec<_> = plan.unsupported.iter().map(|u| u.kind).collect();
+    json!({"hosts": hosts, "users": users, "others": release.others.len(), "refused": refused})
+}
+
 #[test]
-fn a_job_that_has_ended_provisions_nothing() {
+fn a_job_that_has_ended_is_released_and_provisions_nothing() {
     for (name, job, expected) in [
         (
             "jobs-new-cancelled-early",
             4,
             // The orders for SSH access and the snapshot were left behind.
-            [("ended", 3), ("release", 7)],
+            json!({"hosts": {"pod3": 2, "pod4": 2}, "users": [3, 4], "others": 3, "refused": ["ended"]}),
         ),
-        ("jobs-new-after-partial-free", 1, [("ended", 1), ("release", 5)]),
+        (
+            "jobs-new-after-partial-free",
+            1,
+            json!({"hosts": {"pod1": 1, "pod2": 1}, "users": [3, 4], "others": 1, "refused": ["ended"]}),
+        ),
     ] {
         let plan = plan_new(capture(name, job));
-        assert!(plan.hosts.is_empty() && plan.users.is_empty(), "{name}");
-        let count = |kind| plan.unsupported.iter().filter(|u| u.kind == kind).count();
-        assert_eq!(expected.map(|(kind, _)| (kind, count(kind))), expected, "{name}");
-        assert_eq!(plan.tasks.len(), plan.unsupported.len());
+        assert!(
+            plan.hosts.is_empty() && plan.users.is_empty() && plan.snapshots.is_empty(),
+            "{name}"
+        );
+        assert_eq!(taken_back(&plan), expected, "{name}");
+        assert!(plan.skipped.is_empty(), "{name}");
+        // A refusal gave nothing that could be taken back.
+        for refused in &plan.unsupported {
+            assert!(!plan.claims[&refused.task.task].release, "{name}");
+        }
+        let released = plan.claims.values().filter(|record| record.release).count();
+        assert_eq!(released, plan.tasks.len() - plan.unsupported.len(), "{name}");
     }
+}
+
+#[test]
+fn the_shapes_of_2022_are_understood() {
+    let hardware = json!({
+        "id": "pod1", "lab_token": "null", "image": "ubuntu2004", "hostname": "next", "power": "off", "ipmi_create": "False",
+    });
+    let vpn = json!({"lab_token": "kati4", "access_type": "vpn", "revoke": true, "user": 3});
+    let plan = plan_new(vec![
+        Task::new(id(1), "hardware", hardware),
+        Task::new(id(2), "access", vpn),
+    ]);
+    assert_eq!(
+        taken_back(&plan),
+        json!({"hosts": {"pod1": 1}, "users": [3], "others": 0, "refused": []})
+    );
+    let account = plan.release.unwrap().users[0].account.clone();
+    assert_eq!(account.unwrap().as_str(), "kati4");
 }
 
 #[test]
@@ -126,23 +177,200 @@ fn the_end_of_the_booking_between_two_looks_stops_provisioning() {
         "hardware",
         json!({"id": "pod1", "power": "off"}),
     );
-    let plan = plan(1, before, after, &BTreeMap::new(), &public(), None, NOW);
+    let plan = plan(Situation {
+        current: after,
+        ..new(before)
+    });
     assert!(plan.hosts.is_empty() && plan.users.is_empty());
-    // pod2, all networks, VPN accounts and the software wait for the next look.
-    assert_eq!(plan.skipped.len(), 6);
+    // pod2, all networks and VPN accounts wait for the next look.
+    assert_eq!(plan.skipped.len(), 5);
     assert!(plan.skipped.iter().all(|task| !plan.claims.contains_key(task)));
+    assert_eq!(
+        taken_back(&plan),
+        json!({"hosts": {"pod1": 1}, "users": [], "others": 2, "refused": ["ended", "ended"]})
+    );
 }
 
 #[test]
 fn a_host_without_networks_is_no_release() {
-    let id = |n: u8| format!("00000000-0000-4000-8000-00000000000{n}").parse().unwrap();
     let empty = json!({"pod1": {"02:00:00:00:01:01": []}});
     let network = || Task::new(id(1), "network", empty.clone());
-    let hardware = json!({"id": "pod1", "image": 17, "hostname": "a", "power": "on"});
-    let with = plan_new(vec![network(), Task::new(id(2), "hardware", hardware)]);
-    assert!(with.hosts[0].network.is_some() && with.unsupported.is_empty());
+    let hardware = || {
+        let delta = json!({"id": "pod1", "image": 17, "hostname": "a", "power": "on"});
+        Task::new(id(2), "hardware", delta)
+    };
+    let with = plan_new(vec![network(), hardware()]);
+    assert!(with.hosts[0].network.is_some() && with.release.is_none());
+    // The hardware is done already, and in no list that was asked.
+    let later = plan(Situation {
+        all: Some(vec![network(), hardware()]),
+        ..new(vec![network()])
+    });
+    assert!(later.hosts[0].network.is_some() && later.release.is_none());
     let alone = plan_new(vec![network()]);
-    assert_eq!(alone.unsupported[0].kind, "release");
+    assert_eq!(taken_back(&alone)["hosts"], json!({"pod1": 1}));
+}
+
+fn id(number: u8) -> laas_core::names::TaskId {
+    format!("00000000-0000-4000-8000-00000000000{number}")
+        .parse()
+        .unwrap()
+}
+
+fn off(host: &str) -> Value {
+    json!({"id": host, "power": "off"})
+}
+
+fn on(host: &str) -> Value {
+    json!({"id": host, "image": 17, "hostname": "a", "power": "on"})
+}
+
+fn other(job: u64, begun: bool, imaged: bool) -> Other {
+    Other {
+        host: "pod1".parse().unwrap(),
+        job,
+        imaged,
+        begun,
+    }
+}
+
+/// A host is never touched for a booking while another one has a claim to it that is not settled.
+#[test]
+fn the_same_host_in_two_jobs() {
+    let key = json!({"access_type": "ssh", "user": 3, "revoke": false, "context": {"key": "k", "hosts": ["pod2", "pod1"]}});
+    let snapshot = json!({"host": "pod1", "dashboard_id": 5});
+    for (kind, delta) in [("hardware", on("pod1")), ("access", key), ("snapshot", snapshot)] {
+        for given_back in [other(7, false, false), other(7, true, true)] {
+            let plan = plan(Situation {
+                others: vec![given_back],
+                ..new(vec![
+                    Task::new(id(1), kind, delta.clone()),
+                    Task::new(id(2), "hardware", on("pod2")),
+                ])
+            });
+            assert_eq!(plan.skipped, [id(1)], "{kind}");
+            assert_eq!(json!(plan.waiting), json!({"pod1": 7}), "{kind}");
+            assert_eq!(plan.hosts.len(), 1, "the other host is worked on");
+        }
+    }
+    // The older job's cleanup goes first; it comes too late when the newer job has begun.
+    for (newer, released, taken, waiting) in [
+        (other(9, false, false), 1, None, json!({})),
+        (other(9, true, false), 0, None, json!({"pod1": 9})),
+        (other(9, true, true), 1, Some(9), json!({})),
+    ] {
+        let plan = plan(Situation {
+            others: vec![newer.clone()],
+            ..new(vec![Task::new(id(1), "hardware", off("pod1"))])
+        });
+        let hosts = &plan.release.as_ref().unwrap().hosts;
+        assert_eq!(hosts.len(), released, "{newer:?}");
+        assert_eq!(hosts.first().and_then(|h| h.taken), taken, "{newer:?}");
+        assert_eq!(json!(plan.waiting), waiting, "{newer:?}");
+        assert_eq!(plan.claims.len(), released, "{newer:?}");
+    }
+}
+
+/// What the lab remembers of a job that the dashboard says nothing of any more.
+#[test]
+fn what_only_the_ledger_knows() {
+    let record = |state, release, host: Option<&str>, user| Record {
+        job: 1,
+        digest: "0123456789abcdef".into(),
+        round: 2,
+        state,
+        release,
+        host: host.map(|h| h.parse().unwrap()),
+        user,
+        ..Record::default()
+    };
+    let done = || Some(vec![Task::new(id(9), "hardware", off("pod9"))]);
+    let nothing = json!({"hosts": {}, "users": [], "others": 0, "refused": []});
+    let pod1 = json!({"hosts": {"pod1": 1}, "users": [], "others": 0, "refused": []});
+    let user = json!({"hosts": {}, "users": [3], "others": 0, "refused": []});
+    for (why, all, record, expected) in [
+        (
+            "a release that failed is tried again",
+            done(),
+            record(300, true, Some("pod1"), None),
+            &pod1,
+        ),
+        (
+            "also one that was under way",
+            done(),
+            record(100, true, Some("pod1"), None),
+            &pod1,
+        ),
+        (
+            "a VPN account that could not be taken back",
+            done(),
+            record(300, true, None, Some(3)),
+            &user,
+        ),
+        (
+            "what is given back stays so",
+            done(),
+            record(200, true, Some("pod1"), None),
+            &nothing,
+        ),
+        (
+            "a snapshot that was refused",
+            done(),
+            record(300, false, Some("pod1"), None),
+            &nothing,
+        ),
+        (
+            "the booking was deleted while it ran",
+            None,
+            record(200, false, Some("pod1"), None),
+            &pod1,
+        ),
+        (
+            "or while it was made",
+            None,
+            record(100, false, Some("pod1"), None),
+            &pod1,
+        ),
+        (
+            "or after it had failed",
+            None,
+            record(300, false, None, Some(3)),
+            &user,
+        ),
+        (
+            "or after the host was given back",
+            None,
+            record(200, true, Some("pod1"), None),
+            &nothing,
+        ),
+    ] {
+        let known = |busy| {
+            let record = Some(record.clone());
+            BTreeMap::from([(id(1), Known { record, busy })])
+        };
+        let situation = |busy| Situation {
+            job: 1,
+            all: all.clone(),
+            known: known(busy),
+            execution: Some("own"),
+            ..Situation::default()
+        };
+        let planned = plan(situation(false));
+        assert_eq!(&taken_back(&planned), expected, "{why}");
+        for task in &planned.tasks {
+            assert_eq!(task.request, format!("{}:0123456789abcdef:2", id(1)), "{why}");
+            let claim = &planned.claims[&id(1)];
+            assert!(
+                claim.release && claim.execution.as_deref() == Some("own"),
+                "{why}"
+            );
+        }
+        assert_eq!(
+            taken_back(&plan(situation(true))),
+            nothing,
+            "{why}, and somebody is at it"
+        );
+    }
 }
 
 #[test]
@@ -157,18 +385,17 @@ fn where_to_look_for_a_host() {
         "network",
         ports,
     );
-    let public = [11, 12, 13].map(|id| VlanId::try_from(id).unwrap());
-    let plan = plan(1, vec![task], vec![], &BTreeMap::new(), &public, None, NOW);
+    let plan = plan_new(vec![task]);
     let network = plan.hosts[0].network.as_ref().unwrap();
     assert_eq!(
-        network.vlans.iter().map(|v| v.get()).collect::<Vec<_>>(),
+        network.cabling.vlans.iter().map(|v| v.get()).collect::<Vec<_>>(),
         [11, 12, 104]
     );
 }
 
 #[test]
 fn rounds() {
-    let id: laas_core::names::TaskId = "00000000-0000-4000-8000-000000000001".parse().unwrap();
+    let id = id(1);
     let task = Task::new(
         id.clone(),
         "access",
@@ -211,6 +438,7 @@ fn rounds() {
             state,
             execution: Some("old".into()),
             time: 1,
+            ..Record::default()
         };
         let (new, current) = if is_new {
             (vec![task.clone()], vec![])
@@ -226,15 +454,17 @@ fn rounds() {
                 },
             )])
         };
-        let planned = plan(
-            1,
-            new.clone(),
-            current.clone(),
-            &known(false),
-            &[],
-            Some("own"),
-            NOW,
-        );
+        let situation = |busy| Situation {
+            job: 1,
+            all: Some(vec![task.clone()]),
+            new: new.clone(),
+            current: current.clone(),
+            known: known(busy),
+            execution: Some("own"),
+            now: NOW,
+            ..Situation::default()
+        };
+        let planned = plan(situation(false));
         let claim = &planned.claims[&id];
         assert_eq!((claim.round, claim.state), (round, claimed), "{why}");
         assert_eq!(
@@ -242,7 +472,7 @@ fn rounds() {
             (Some("own"), &same),
             "{why}"
         );
-        let busy = plan(1, new, current, &known(true), &[], Some("own"), NOW);
+        let busy = plan(situation(true));
         assert!(busy.claims.is_empty() && busy.tasks.is_empty(), "{why}");
         assert_eq!(busy.skipped, std::slice::from_ref(&id), "{why}");
     }

@@ -72,7 +72,9 @@ pub fn accept(action: &Action, given: &Object, context: &Context) -> Result<Live
         }
     }
     for (name, property) in &schema {
-        if !checked.contains_key(name) && !property["default"].is_null() {
+        // Null stands for nothing given.
+        let is_given = checked.get(name).is_some_and(|value| !value.is_null());
+        if !is_given && !property["default"].is_null() {
             checked.insert(name.clone(), property["default"].clone());
         }
     }

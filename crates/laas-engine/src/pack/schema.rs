@@ -62,7 +62,8 @@ impl Violation {
 }
 
 /// Checks an object against its properties; `more` says whether other names are welcome.
-/// As StackStorm does, null is taken for a property that is not required.
+/// As StackStorm does, null is taken for a property that is not required and has no enum
+/// (`st2common/util/schema/__init__.py`, `modify_schema_allow_default_none`).
 pub fn check_properties(properties: &Object, more: bool, value: &Object) -> Result<(), Violation> {
     let mut schema = Object::new();
     schema.insert("type".into(), "object".into());
@@ -219,7 +220,17 @@ fn check_each(properties: &Object, object: &Object) -> Result<(), Violation> {
                 ));
             }
             None => {}
-            Some(Value::Null) if !required => {}
+            // Of what a property says only its type is made to let null through: an enum does not.
+            Some(Value::Null) if !required => {
+                let words = property
+                    .get("enum")
+                    .map(|words| violated("enum", words, property, &Value::Null));
+                if let Some(message) = words.transpose()?.flatten() {
+                    let step = Some(Value::from(name.as_str()));
+                    let found = Violation::new(message, "enum", property, &Value::Null);
+                    return Err(found.below(&["properties", name], step));
+                }
+            }
             Some(value) => {
                 let step = Some(Value::from(name.as_str()));
                 check(property, value).map_err(|found| found.below(&["properties", name], step))?;
@@ -331,6 +342,10 @@ mod tests {
             ),
             (json!({"host": 1}), "1 is not of type 'string'"),
             (json!({"host": null}), "None is not of type 'string'"),
+            (
+                json!({"host": "a", "command": null}),
+                "None is not one of ['status', 'on', 'off']",
+            ),
             (json!({"host": "a", "count": "1"}), "'1' is not of type 'integer'"),
             (
                 json!({"host": "a", "count": 0}),
@@ -361,7 +376,7 @@ mod tests {
         }
         for good in [
             json!({"host": "a"}),
-            json!({"host": "a", "command": null, "count": 3, "names": []}),
+            json!({"host": "a", "command": "on", "count": null, "names": []}),
             json!({"host": "a", "ports": {"Eth1": 1, "mgmt": "x"}, "either": "b"}),
         ] {
             assert_eq!(check_properties(&schema, false, &object(good)), Ok(()));

@@ -205,6 +205,53 @@ impl Plan {
     }
 }
 
+/// What makes the configuration the image's own again.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Restore {
+    /// Files that were set aside, and where they were.
+    pub put_back: Vec<(String, String)>,
+    /// Ours.
+    pub remove: Vec<String>,
+}
+
+impl Restore {
+    pub fn new(tree: &Tree) -> Self {
+        let put_back: Vec<_> = tree
+            .files
+            .iter()
+            .filter_map(|file| {
+                let name = file.name().strip_prefix('.')?.strip_suffix(ASIDE)?;
+                let directory = file.path.rsplit_once('/')?.0;
+                Some((file.path.clone(), format!("{directory}/{name}")))
+            })
+            .collect();
+        let ours = tree
+            .files
+            .iter()
+            .filter(|file| file.is_ours())
+            .map(|file| file.path.clone());
+        let remove = ours
+            .filter(|path| !put_back.iter().any(|(_, to)| to == path))
+            .collect();
+        Self { put_back, remove }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Old files first: a host that loses its power in between has a network still.
+    pub fn carry_out(&self, session: &Session) -> Result<(), SshError> {
+        for (from, to) in &self.put_back {
+            session.run(&["mv", "-f", "-T", "--", from, to])?;
+        }
+        for path in &self.remove {
+            session.run(&["rm", "-f", "--", path])?;
+        }
+        session.run(&["sync"]).map(drop)
+    }
+}
+
 fn aside(path: &str) -> String {
     let (directory, name) = path.rsplit_once('/').unwrap_or((".", path));
     format!("{directory}/.{name}{ASIDE}")

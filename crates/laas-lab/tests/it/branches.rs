@@ -182,3 +182,32 @@ async fn who_asks_for_no_bmc_account_is_rid_of_the_last_tenants() {
     assert_eq!((steps[0].1, steps[0].2), ("bmc_user", &json!(true)), "{steps:?}");
     assert_eq!(steps[1].1, "ipmi_power", "{steps:?}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_that_is_not_found_on_its_own_network_is_taken_off_it() {
+    let house = House::with_config(json!({"timing": {"boot": 8, "retries": 0}})).await;
+    // Its name leads to the management network only.
+    let mut pod1 = house.key("pod1").await;
+    pod1["addresses"] = json!({"99": pod1["hostname"]});
+    let key = json!({"name": "pod1", "value": pod1.to_string(), "scope": "system"});
+    house
+        .stack
+        .call(reqwest::Method::PUT, "keys/pod1", Some(key))
+        .await
+        .unwrap();
+    let job = house.book();
+    let job = house.settled(job).await;
+    for task in job.tasks.iter().filter(|t| t.task_type == TaskType::Network) {
+        let lost = task.subject == "pod1";
+        assert_eq!(task.status == 300, lost, "{task:?}\n{}", house.story().await);
+        assert_eq!(
+            task.message.contains("the management network again"),
+            lost,
+            "{task:?}"
+        );
+    }
+    for nic in &house.lab.machine("pod1").unwrap().host().nics {
+        let port = house.lab.port_state("pod1", &nic.mac).unwrap();
+        assert_eq!(port.allowed.iter().collect::<Vec<_>>(), [99], "{}", nic.mac);
+    }
+}

@@ -226,6 +226,31 @@ impl House {
         names.filter(|name| !name.is_empty()).map(str::to_owned).collect()
     }
 
+    /// Types `st2` with these words.
+    pub async fn st2(&self, words: &[&str]) -> Said {
+        let venv = crate::venv::venv(&["st2client==3.9.0"]);
+        let output = tokio::process::Command::new(venv.join("bin/st2"))
+            .args(words)
+            .env_clear()
+            .env("PATH", "/usr/bin:/bin")
+            .env("HOME", self.directory.path())
+            .env("LANG", "C.UTF-8")
+            .envs(self.stack.environment())
+            .kill_on_drop(true)
+            .output()
+            .await
+            .unwrap();
+        let text = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+        Said { text: text.concat() }
+    }
+
+    /// A key of the datastore, as JSON.
+    pub async fn key(&self, name: &str) -> Value {
+        let path = format!("keys/{name}?decrypt=true");
+        let key = self.stack.call(reqwest::Method::GET, &path, None).await.unwrap();
+        serde_json::from_str(key["value"].as_str().unwrap()).unwrap()
+    }
+
     pub async fn executions(&self) -> Vec<Value> {
         self.stack.executions().await.unwrap()
     }
@@ -254,6 +279,17 @@ impl House {
         let log: Vec<_> = log.lines().collect();
         let tail = log[log.len().saturating_sub(30)..].join("\n");
         format!("executions:\n{}\n\nthe engine's log:\n{tail}", lines.join("\n"))
+    }
+}
+
+/// What `st2` has printed.
+pub struct Said {
+    pub text: String,
+}
+
+impl Said {
+    pub fn succeeded(&self) {
+        assert!(self.text.contains("status: succeeded"), "{}", self.text);
     }
 }
 

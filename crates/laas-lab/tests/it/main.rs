@@ -22,6 +22,8 @@ mod machine_redfish;
 mod machine_wire;
 mod nxos;
 mod operator;
+mod operate;
+mod release;
 mod secrets;
 mod slapd;
 #[path = "../../../../tests/venv.rs"]

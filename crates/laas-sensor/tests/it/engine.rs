@@ -25,6 +25,8 @@ pub struct Inner {
     /// Dispatched jobs, oldest first, with their trace tags.
     pub dispatched: Vec<(u64, String)>,
     pub token_expired: bool,
+    /// The tasks that the lab remembers: names of keys and values.
+    pub ledger: Vec<(String, Value)>,
     /// How often the key was asked for.
     pub keys_read: u32,
 }
@@ -42,6 +44,7 @@ impl Engine {
         Router::new()
             .route("/v1/executions", get(executions))
             .route("/v1/webhooks/st2", post(webhook))
+            .route("/v1/keys", get(keys))
             .route("/v1/keys/lab_auth_token", get(key))
             .with_state(self.clone())
     }
@@ -116,4 +119,21 @@ async fn key(
         )
             .into_response(),
     }
+}
+
+async fn keys(
+    State(engine): State<Engine>,
+    Query(query): Query<HashMap<String, String>>,
+    headers: HeaderMap,
+) -> Response {
+    if let Some(refusal) = engine.refusal(&headers) {
+        return refusal;
+    }
+    assert_eq!(query["prefix"], "task_");
+    let inner = engine.lock();
+    let keys = inner.ledger.iter();
+    let keys: Vec<Value> = keys
+        .map(|(name, value)| json!({"name": name, "value": value.to_string()}))
+        .collect();
+    Json(keys).into_response()
 }

@@ -94,3 +94,21 @@ fn what_lost_its_execution_is_handed_out_again() {
     assert!(!clock.look(2970, &[(1, "a")], false));
     assert!(clock.look(3000, &[(1, "a")], false));
 }
+
+#[test]
+fn a_job_that_ends_lets_the_others_try_again() {
+    let mut schedule = Schedule::new(Duration::from_secs(15));
+    let start = Instant::now();
+    let both = BTreeMap::from([(1, work(&[(1, "a")])), (2, work(&[(2, "b")]))]);
+    let one = BTreeMap::from([(1, work(&[(1, "a")]))]);
+    for seconds in [0, 60, 180] {
+        let now = start + Duration::from_secs(seconds);
+        assert_eq!(schedule.due(&both, now), [1, 2], "{seconds}");
+        for job in [1, 2] {
+            schedule.handed_out(job, &both[&job], now);
+        }
+    }
+    // Job 1 would wait for 240 seconds, and waits for 60 since the other one has left.
+    assert_eq!(schedule.due(&both, start + Duration::from_secs(239)), [0_u64; 0]);
+    assert_eq!(schedule.due(&one, start + Duration::from_secs(240)), [1]);
+}

@@ -191,6 +191,27 @@ fn each_job_is_handed_out_once() {
 }
 
 #[test]
+fn what_only_the_lab_remembers_is_handed_out_too() {
+    let lab = Lab::new();
+    let record = |job: u64, state: u16, release: bool| json!({"job": job, "digest": "d", "state": state, "execution": null, "time": 1, "host": "pod9", "release": release});
+    let key = |number: u8| format!("task_00000000-0000-4000-8000-00000000000{number}");
+    // A release that failed; a booking that was deleted while it ran; a job of the lists; what is not readable.
+    lab.engine.lock().ledger = vec![
+        (key(1), record(7, 300, true)),
+        (key(2), record(8, 200, false)),
+        (key(3), record(1, 100, false)),
+        (key(4), json!("garbled")),
+    ];
+    let sensor = lab.start();
+    let mut jobs = lab.dispatched(4);
+    jobs.sort_unstable();
+    assert_eq!(jobs, [1, 2, 7, 8]);
+    lab.a_few_looks_later();
+    assert_eq!(lab.engine.dispatched().len(), 4);
+    drop(sensor);
+}
+
+#[test]
 fn a_job_with_a_live_execution_is_left_to_it() {
     for status in [
         "requested",

@@ -70,7 +70,7 @@ struct Record {
 }
 
 impl Action for Args {
-    const NAME: &'static str = "wipe_host";
+    const NAME: &'static str = "fog_wipe";
     const ABOUT: &'static str = "Wipe a host's disk by FOG";
     const EXAMPLE: &'static [&'static str] = &["--host=pod1", "--confirm=pod1", "--mode=fast", "--dry_run"];
     type Output = Output;

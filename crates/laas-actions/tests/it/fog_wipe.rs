@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 impl Lab {
     fn start_wipe(&self, args: &[&str]) -> Running {
         let args = [&["--host=pod1", "--confirm=pod1"], args].concat();
-        self.pack.start(env!("CARGO_BIN_EXE_wipe_host"), &args)
+        self.pack.start(env!("CARGO_BIN_EXE_fog_wipe"), &args)
     }
 
     fn start_request_wipe(&self, args: &[&str]) -> Running {
@@ -172,7 +172,7 @@ fn nothing_is_touched_unless_everything_is_right() {
         lab.pack.set_key("image_pod1", &deployed);
         trouble(&lab);
         let tasks = lab.types_and_states();
-        let failure = lab.pack.run(env!("CARGO_BIN_EXE_wipe_host"), args).failed(code);
+        let failure = lab.pack.run(env!("CARGO_BIN_EXE_fog_wipe"), args).failed(code);
         assert!(failure.to_string().contains(words), "{words}: {failure}");
         assert_eq!(lab.types_and_states(), tasks, "{words}");
         assert_eq!(lab.pack.key("image_pod1"), deployed, "{words}");

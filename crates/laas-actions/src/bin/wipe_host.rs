@@ -1,3 +1,0 @@
-fn main() -> std::process::ExitCode {
-    laas_core::action::main::<laas_actions::wipe_host::Args>()
-}

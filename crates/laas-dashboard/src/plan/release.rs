@@ -1,0 +1,194 @@
+//! The work for a booking that is over: what was given is taken back, host by host and user by user.
+
+use super::{Draft, Known, Refusal, TaskRef};
+use crate::job::Work;
+use laas_core::HostName;
+use laas_core::ledger::Record;
+use laas_core::names::{AccountName, TaskId};
+use serde::Serialize;
+use serde_json::json;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What is to be taken back.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Release {
+    pub hosts: Vec<ReleasedHost>,
+    /// The tasks of the hosts, which end last and together.
+    pub host_tasks: Vec<HostTask>,
+    pub users: Vec<ReleasedUser>,
+    /// Tasks that are done when all hosts and users are: SSH access, software.
+    pub others: Vec<TaskRef>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ReleasedHost {
+    pub host: HostName,
+    /// Its hardware and its network.
+    pub tasks: Vec<TaskRef>,
+    /// Its users were let in at some time; without that there are no keys of theirs on it.
+    pub given: bool,
+    /// Another job has already written its disk, so that nothing is left there of this one, and nothing may be touched.
+    pub taken: Option<u64>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct HostTask {
+    pub host: HostName,
+    #[serde(flatten)]
+    pub task: TaskRef,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ReleasedUser {
+    pub user: u64,
+    /// The name of the VPN account, if the dashboard says it; the lab remembers it, too.
+    pub account: Option<AccountName>,
+    pub tasks: Vec<TaskRef>,
+}
+
+/// Whether a task of a job that is over is not yet what it will be. The dashboard changes hosts, networks and VPN
+/// accounts when a booking ends: one that is not changed was looked at in the middle of it, and the next look is
+/// clear. Everything else it leaves behind as it is.
+pub fn waits(work: &Work, powered: &BTreeSet<HostName>) -> bool {
+    matches!(
+        work,
+        Work::Hardware { .. } | Work::Network { .. } | Work::Vpn { .. }
+    ) && !work.is_release(powered)
+}
+
+/// The tasks of a job that is over, by what they are about.
+#[derive(Default)]
+pub struct Ended {
+    hosts: BTreeMap<HostName, Vec<TaskRef>>,
+    users: BTreeMap<u64, ReleasedUser>,
+    others: Vec<TaskRef>,
+}
+
+impl Ended {
+    /// Puts the task where it belongs.
+    ///
+    /// # Errors
+    /// Why nothing is done for it.
+    pub fn insert(&mut self, task: TaskRef, work: Work) -> Result<(), Refusal> {
+        match work {
+            Work::Hardware { host, .. } | Work::Network { host, .. } => {
+                self.hosts.entry(host).or_default().push(task);
+                Ok(())
+            }
+            Work::Vpn { user, account, .. } => {
+                let entry = self.user(user);
+                entry.account = entry.account.take().or(account);
+                entry.tasks.push(task);
+                Ok(())
+            }
+            // An order for SSH access that nobody has carried out, or that is already undone with its hosts.
+            Work::Key { .. } | Work::Software { installer: None, .. } => {
+                self.others.push(task);
+                Ok(())
+            }
+            Work::Software { .. } => Err(("ended", json!({"what": "the software"}))),
+            Work::Snapshot { host, .. } => Err(("ended", json!({"what": format!("the snapshot of {host}")}))),
+            Work::Unknown { kind } => Err(("unknown", json!({"kind": kind}))),
+            Work::Malformed { kind, why } => Err(("malformed", json!({"kind": kind, "why": why}))),
+        }
+    }
+
+    /// All that is to be taken back: what the dashboard says now, and what only the lab remembers: releases that
+    /// failed, which the dashboard never hands out again, and all of a job that was deleted.
+    pub fn release(mut self, draft: &mut Draft<'_>) -> Option<Release> {
+        let deleted = draft.situation.all.is_none();
+        let listed: BTreeSet<TaskId> = draft
+            .plan
+            .claims
+            .keys()
+            .chain(&draft.plan.skipped)
+            .cloned()
+            .collect();
+        for (id, known) in &draft.situation.known {
+            let Known {
+                record: Some(record),
+                busy: false,
+            } = known
+            else {
+                continue;
+            };
+            let settled = record.release && record.state == 200;
+            if listed.contains(id) || settled || !(record.release || deleted) {
+                continue;
+            }
+            let record = Record {
+                release: true,
+                given: record.has_given(),
+                execution: draft.situation.execution.map(str::to_owned),
+                ..record.clone()
+            };
+            let (host, user) = (record.host.clone(), record.user);
+            let task = draft.take(id.clone(), record);
+            match (host, user) {
+                (Some(host), _) => self.hosts.entry(host).or_default().push(task),
+                (_, Some(user)) => self.user(user).tasks.push(task),
+                (None, None) => self.others.push(task),
+            }
+        }
+        let others = &draft.situation.others;
+        let mut hosts = Vec::new();
+        for (host, tasks) in self.hosts {
+            let other = others.iter().find(|other| other.host == host && other.begun);
+            match other {
+                // Whatever is done there now would be done to the next tenant.
+                Some(other) if !other.imaged => {
+                    draft.plan.waiting.insert(host, other.job);
+                    for task in tasks {
+                        draft.drop(&task);
+                    }
+                }
+                other => hosts.push(ReleasedHost {
+                    given: draft.has_given(&host),
+                    host,
+                    tasks,
+                    taken: other.map(|other| other.job),
+                }),
+            }
+        }
+        let host_task = |host: &ReleasedHost, task: &TaskRef| HostTask {
+            host: host.host.clone(),
+            task: task.clone(),
+        };
+        let host_tasks = hosts
+            .iter()
+            .flat_map(|host| host.tasks.iter().map(move |task| host_task(host, task)))
+            .collect();
+        Some(Release {
+            hosts,
+            host_tasks,
+            users: self.users.into_values().collect(),
+            others: self.others,
+        })
+    }
+
+    fn user(&mut self, user: u64) -> &mut ReleasedUser {
+        self.users.entry(user).or_insert(ReleasedUser {
+            user,
+            account: None,
+            tasks: Vec::new(),
+        })
+    }
+}
+
+impl Draft<'_> {
+    /// Whether anything that the lab remembers of the host was done once.
+    fn has_given(&self, host: &HostName) -> bool {
+        let known = self.situation.known.values();
+        let records = known.filter_map(|known| known.record.as_ref());
+        records
+            .filter(|r| r.host.as_ref() == Some(host))
+            .any(Record::has_given)
+    }
+
+    /// Gives a claimed task back.
+    fn drop(&mut self, task: &TaskRef) {
+        self.plan.claims.remove(&task.task);
+        self.plan.tasks.retain(|t| t.task != task.task);
+        self.plan.skipped.push(task.task.clone());
+    }
+}
