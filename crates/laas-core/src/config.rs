@@ -1,5 +1,7 @@
 //! The pack's configuration, as `config.schema.yaml` describes it.
 
+mod keys;
+
 use crate::datastore::Datastore;
 use crate::env_vars;
 use crate::failure::Context as _;
@@ -15,8 +17,6 @@ use std::time::Duration;
 
 /// Where the configuration is looked for if nothing names it: StackStorm's place, and here.
 const PLACES: [&str; 2] = ["/opt/stackstorm/configs/laas.yaml", "laas.yaml"];
-/// How a configuration begins that is a key of the datastore.
-const SYSTEM_KEY: &str = "st2kv.system.";
 
 /// The most that `timing` may say, in seconds. With any more an action's own deadline could lie behind the `timeout` of
 /// its YAML, and the engine would stop it at work instead of hearing what it waited for.
@@ -347,7 +347,7 @@ impl Config {
         }
         let mut raw: Value = serde_yaml::from_str(&text).map_err(unfit)?;
         let datastore = OnceCell::new();
-        resolve(&mut raw, &|key| {
+        keys::put_in(&mut raw, &|key| {
             if datastore.get().is_none() {
                 let _ = datastore.set(Datastore::find().at_peer("datastore")?.0);
             }
@@ -417,37 +417,6 @@ impl Config {
     }
 }
 
-/// Puts in the values of the datastore's keys. StackStorm makes null of a key that is not there.
-fn resolve(value: &mut Value, read: &dyn Fn(&str) -> Result<Option<Secret>, Failure>) -> Result<(), Failure> {
-    match value {
-        Value::String(text) if text.contains("{{") => {
-            let key = key_of(text).ok_or_else(|| {
-                Failure::input(format!(
-                    "`{text}` in the configuration can only be read by an engine"
-                ))
-                .hint("by hand an action knows `{{ st2kv.system.KEY }}` and nothing more")
-            })?;
-            *value = read(key)?.map_or(Value::Null, |found| found.expose().into());
-            Ok(())
-        }
-        Value::Sequence(items) => items.iter_mut().try_for_each(|item| resolve(item, read)),
-        Value::Mapping(map) => map.iter_mut().try_for_each(|(_, value)| resolve(value, read)),
-        _ => Ok(()),
-    }
-}
-
-/// The key in `{{ st2kv.system.KEY }}`, with or without `| decrypt_kv`.
-fn key_of(text: &str) -> Option<&str> {
-    let inner = text.trim().strip_prefix("{{")?.strip_suffix("}}")?.trim();
-    let inner = match inner.split_once('|') {
-        Some((name, filter)) => (filter.trim() == "decrypt_kv").then(|| name.trim())?,
-        None => inner,
-    };
-    let key = inner.strip_prefix(SYSTEM_KEY)?;
-    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
-    (!key.is_empty() && key.chars().all(plain)).then_some(key)
-}
-
 fn section<'a, T>(section: Option<&'a T>, name: &str) -> Result<&'a T, Failure> {
     section.ok_or_else(|| {
         Failure::input(format!("`{name}` is missing from the pack's configuration"))
@@ -496,28 +465,6 @@ bot: {address: "https://bot.example.org", endpoints: {failure: notify}}
         assert_eq!(config.bot().unwrap().endpoints["failure"], "notify");
         assert_eq!((config.networks.management.get(), config.timing.retries), (99, 3));
         assert!(!format!("{config:?}").contains("pass: c"));
-    }
-
-    #[test]
-    fn a_key_of_the_datastore_is_read_by_hand_too() {
-        let mut config: Value = serde_yaml::from_str(
-            r#"fog: {address: "http://fog", api_key: "{{ st2kv.system.fog_api_key }}", user_key: "{{st2kv.system.fog-2|decrypt_kv}}"}"#,
-        )
-        .unwrap();
-        let read = |key: &str| Ok((key == "fog_api_key").then(|| Secret::new("{{ not again }}")));
-        resolve(&mut config, &read).unwrap();
-        let config: Config = serde_yaml::from_value(config).unwrap();
-        let fog = config.fog.as_ref().unwrap();
-        assert_eq!(fog.api_key.expose(), "{{ not again }}");
-        assert!(config.fog().unwrap_err().error.contains("`fog.user_key`"));
-        for other in [
-            "{{ st2kv.user.x }}",
-            "{{ st2kv.system.x | upper }}",
-            "a {{ st2kv.system.x }}",
-        ] {
-            let mut value = Value::from(other);
-            assert!(resolve(&mut value, &read).is_err(), "{other}");
-        }
     }
 
     /// What StackStorm makes of a lab without a bot whose datastore lacks a key.

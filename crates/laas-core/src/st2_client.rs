@@ -91,6 +91,11 @@ impl Client {
         let request = http.post(&["tokens"]).json(&json!({}));
         let answer = http.send(request.basic_auth(user, Some(password.expose())))?;
         if !answer.ok() {
+            tracing::warn!(
+                user,
+                status = answer.status,
+                "the engine refuses the login of the `st2` client"
+            );
             return Ok(None);
         }
         let Token { token, .. } = answer.json()?;

@@ -335,7 +335,7 @@ pub fn pack() -> PathBuf {
 }
 
 /// The engine of the same build.
-fn engine() -> PathBuf {
+pub fn engine() -> PathBuf {
     // The test is `target/<profile>/deps/it-<hash>`.
     let test = std::env::current_exe().unwrap();
     let engine = test.parent().and_then(Path::parent).unwrap().join("laas-engine");
