@@ -18,7 +18,7 @@ stage=$packs/.laas-setup
 python=/opt/stackstorm/st2/bin/python
 [ -x "$python" ] || python=python3
 contents=(pack.yaml config.schema.yaml laas.yaml.example hosts.json.example inventory.yaml.example icon.png README.md CHANGES.md LICENSE
-    actions workflows rules sensors triggers aliases policies templates)
+    actions workflows rules sensors triggers aliases policies templates software)
 
 say() { printf '%s\n' "$*"; }
 # fail CODE MESSAGE…: 1 something refused, 2 something is missing or wrong here, 3 try again later

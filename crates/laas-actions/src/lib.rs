@@ -5,6 +5,7 @@ mod fog_tasks;
 mod hosts;
 pub mod posting;
 mod side_by_side;
+pub mod software;
 mod switches;
 mod table;
 mod vpn_accounts;
@@ -27,6 +28,7 @@ pub mod lab_status;
 pub mod messages;
 pub mod network_audit;
 pub mod note_systems;
+pub mod opnfv_deploy;
 pub mod plan_job;
 pub mod prepare_capture;
 pub mod reboot_host;
@@ -63,6 +65,7 @@ pub fn commands() -> Vec<clap::Command> {
         command::<network_audit::Args>(),
         command::<lab_status::Args>(),
         command::<note_systems::Args>(),
+        command::<opnfv_deploy::Args>(),
         command::<plan_job::Args>(),
         command::<reboot_host::Args>(),
         command::<prepare_capture::Args>(),

@@ -39,6 +39,7 @@ pub struct Config {
     pub ssh: Ssh,
     pub access: Access,
     pub messages: Messages,
+    pub software: Software,
     pub networks: Networks,
     pub release: Release,
     pub timing: Timing,
@@ -141,6 +142,18 @@ pub struct Messages {
     pub guide: Option<String>,
     /// A link to how the VPN is set up.
     pub vpn_guide: Option<String>,
+}
+
+/// What is installed on booked hosts, and from where.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Software {
+    /// A directory of installers that are added to the pack's, or used instead of those of the same name.
+    pub installers: Option<PathBuf>,
+    /// Where an installer comes from, by its name, instead of what its `installer.yaml` says.
+    pub sources: BTreeMap<String, String>,
+    /// A directory in which the logs of deployments are kept: the host's own are gone with its disk.
+    pub logs: Option<PathBuf>,
 }
 
 #[derive(Clone, Debug, Deserialize)]

@@ -4,6 +4,7 @@
 
 use crate::carried::Lists;
 use crate::job::{Job, Task};
+use crate::software::DocumentPath;
 use laas_core::http::{Answer, Http, HttpError};
 use laas_core::names::TaskId;
 use laas_core::{Classify, HostName, Kind, Mac, Secret, config};
@@ -15,6 +16,9 @@ use std::time::Duration;
 /// The dashboard as one lab sees it.
 #[derive(Debug, Clone)]
 pub struct Dashboard {
+    /// The server's root.
+    root: Http,
+    /// The lab's part of it.
     http: Http,
     token: Secret,
 }
@@ -96,10 +100,10 @@ impl Dashboard {
             source,
         };
         let root = Http::new(&config.address, &config.tls, timeout).map_err(failed)?;
-        let http = root.below(&["api", "labs", &config.lab_name]);
+        let http = root.clone().below(&["api", "labs", &config.lab_name]);
         // `st2 key set` of a file's content keeps its line end, which no header can hold.
         let token = Secret::new(token.expose().trim());
-        Ok(Self { http, token })
+        Ok(Self { root, http, token })
     }
 
     /// The jobs in a list; what can't be read in it is left out.
@@ -192,6 +196,16 @@ impl Dashboard {
             Some(map) if !(map.len() == 1 && map.contains_key("error")) => Ok(delta),
             _ => Err(no_answer(&what, &delta, "no task")),
         }
+    }
+
+    /// A document as it is, such as a booking's descriptor file: the dashboard names its path, from the server's root.
+    /// It may be empty.
+    ///
+    /// # Errors
+    /// The dashboard can't be reached or refuses.
+    pub fn document(&self, path: &DocumentPath) -> Result<String, DashboardError> {
+        let answer = self.exchange(&format!("`{path}`"), self.root.get(&path.segments()))?;
+        Ok(answer.body)
     }
 
     /// Posts a task's status, a message for its user (the earlier one is lost), and the lab's own token, which later

@@ -7,6 +7,7 @@ pub mod carried;
 pub mod client;
 pub mod job;
 pub mod plan;
+pub mod software;
 
 pub use carried::{Carried, Lists, carried};
 pub use client::{BmcAccess, Dashboard, DashboardError, List};

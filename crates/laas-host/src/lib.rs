@@ -1,6 +1,7 @@
 //! A host over SSH: its login, files, keys, hostname and network configuration.
 
 pub mod authorized_keys;
+pub mod job;
 pub mod network;
 pub mod openssh;
 pub mod password;

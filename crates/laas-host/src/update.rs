@@ -1,8 +1,6 @@
 //! The operating system's own updates, as a job on the host.
-//!
-//! The job belongs to the host and not to the connection that began it: a lost connection leaves it at work, and a
-//! second run finds it by the lock that it holds as long as it lives.
 
+use crate::job::{self, Begun, Job, JobError, State};
 use crate::ssh::{Session, SshError};
 use crate::system::Os;
 use laas_core::{Classify, Kind};
@@ -10,14 +8,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// Where the job and what it leaves behind are. Gone when the updates are done, since an image may be taken next.
 pub const DIRECTORY: &str = "/var/lib/laas-update";
-const JOB: &str = include_str!("update/job.sh");
-const BEGIN: &str = include_str!("update/begin.sh");
-/// The lock first: once it is free the status does not come any more.
-const LOOK: &str = r#"if [ ! -d "$1" ]; then echo gone; elif ! flock -n "$1/lock" true; then echo running
-tail -c 2000 "$1/log"; elif [ -e "$1/status" ]; then echo ended; else echo gone; fi"#;
-/// Lines of a log that are told when the tool fails, and how long each may be.
-const LAST_LINES: usize = 15;
-const LONGEST_LINE: usize = 200;
+const JOB: Job<'_> = Job {
+    directory: DIRECTORY,
+    unit: "laas-update",
+    script: include_str!("update/job.sh"),
+};
+/// How much is told of a status that can't be read.
+const LONGEST: usize = 200;
 /// Packages whose new version runs only after a reboot, by how their names begin.
 const BOOTED: [&str; 4] = ["linux-image-", "kernel", "linux-firmware", "systemd"];
 
@@ -35,10 +32,10 @@ pub enum Tool {
 pub enum UpdateError {
     #[error("can't talk to the host")]
     Ssh(#[from] SshError),
+    #[error("can't do the updates")]
+    Job(#[from] JobError),
     #[error("don't know how `{os}` is updated")]
     UnknownSystem { os: String },
-    #[error("the updates can't be begun: {said}")]
-    Begin { said: String },
     #[error("`{tool}` left no readable status: `{status}`")]
     Status { tool: &'static str, status: String },
 }
@@ -48,7 +45,8 @@ impl Classify for UpdateError {
         match self {
             Self::Ssh(source) => source.kind(),
             Self::UnknownSystem { .. } => Kind::Input,
-            Self::Begin { .. } | Self::Status { .. } => Kind::Refused,
+            Self::Job(source) => source.kind(),
+            Self::Status { .. } => Kind::Refused,
         }
     }
 
@@ -58,19 +56,10 @@ impl Classify for UpdateError {
             Self::UnknownSystem { .. } => {
                 Some("systems that call themselves like debian, rhel or suse are known".to_owned())
             }
-            Self::Begin { .. } | Self::Status { .. } => Some(format!("look into `{DIRECTORY}` on the host")),
+            Self::Job(source) => source.hint(),
+            Self::Status { .. } => Some(format!("look into `{DIRECTORY}` on the host")),
         }
     }
-}
-
-/// What a call of [`begin`] met.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Begun {
-    Now,
-    /// An earlier run's job is still at work.
-    Before,
-    /// An earlier run's job has ended and nobody has heard of it.
-    Ended,
 }
 
 /// How far the job is.
@@ -133,28 +122,17 @@ impl Tool {
 /// # Errors
 /// The connection broke, or the host can't start the job.
 pub fn begin(session: &Session, tool: Tool) -> Result<Begun, UpdateError> {
-    session.run(&["install", "-d", "-m", "0700", DIRECTORY])?;
-    session.write_file(&format!("{DIRECTORY}/job"), JOB, "0700", "root:root")?;
-    let output = session.exec(&["sh", "-c", BEGIN, "sh", DIRECTORY, tool.name()], b"")?;
-    match (output.code, output.stdout.trim()) {
-        (0, "begun") => Ok(Begun::Now),
-        (0, "running") => Ok(Begun::Before),
-        (0, "ended") => Ok(Begun::Ended),
-        _ => Err(UpdateError::Begin {
-            said: last_lines(&output.stderr).pop().unwrap_or_default(),
-        }),
-    }
+    Ok(JOB.begin(session, tool.name(), &[tool.name()])?)
 }
 
 /// # Errors
 /// The connection broke, or what the job left can't be read.
 pub fn look(session: &Session, tool: Tool) -> Result<Progress, UpdateError> {
-    let said = session.run(&["sh", "-c", LOOK, "sh", DIRECTORY])?;
-    let (state, log) = said.split_once('\n').unwrap_or((&said, ""));
-    match state {
-        "running" => Ok(Progress::Running(last_lines(log).pop().unwrap_or_default())),
-        "ended" => ended(session, tool).map(Progress::Ended),
-        _ => Ok(Progress::Gone),
+    let mut look = JOB.look(session)?;
+    match look.state {
+        State::Running => Ok(Progress::Running(look.log.pop().unwrap_or_default())),
+        State::Ended => ended(session, tool).map(Progress::Ended),
+        State::None | State::Stopped | State::Died | State::Rebooted => Ok(Progress::Gone),
     }
 }
 
@@ -168,7 +146,7 @@ fn ended(session: &Session, tool: Tool) -> Result<Ended, UpdateError> {
     let (Some(Ok(status)), Some(Ok(wanted))) = (words.next(), words.next()) else {
         return Err(UpdateError::Status {
             tool: tool.name(),
-            status: text.escape_debug().take(LONGEST_LINE).collect(),
+            status: text.escape_debug().take(LONGEST).collect(),
         });
     };
     let packages = differences(&read("before")?, &read("after")?);
@@ -178,7 +156,7 @@ fn ended(session: &Session, tool: Tool) -> Result<Ended, UpdateError> {
         status,
         reboot_needed: wanted == 1_u32 || packages.iter().any(booted),
         packages,
-        log: last_lines(&log),
+        log: job::last_lines(&log),
     })
 }
 
@@ -211,25 +189,6 @@ fn differences(before: &str, after: &str) -> BTreeSet<String> {
     differ.map(|name| (*name).to_owned()).collect()
 }
 
-/// What stands last in a log, which may hold anything.
-fn last_lines(log: &str) -> Vec<String> {
-    let clean = |line: &str| {
-        let line: String = line
-            .chars()
-            .filter(|c| !c.is_control())
-            .take(LONGEST_LINE)
-            .collect();
-        line.trim().to_owned()
-    };
-    // A progress bar writes over its own line.
-    let lines: Vec<_> = log
-        .split(['\n', '\r'])
-        .map(clean)
-        .filter(|l| !l.is_empty())
-        .collect();
-    lines[lines.len().saturating_sub(LAST_LINES)..].to_vec()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -245,19 +204,5 @@ mod tests {
             ["kernel", "new", "old", "vim"]
         );
         assert!(differences(after, after).is_empty());
-    }
-
-    #[test]
-    fn a_log_may_hold_anything() {
-        let log = format!(
-            "{}\nGet:1\r 10%\r 99%\n\u{1b}[31mE: no\u{0} space\n\n{}",
-            "x\n".repeat(50),
-            "y".repeat(1 << 20)
-        );
-        let lines = last_lines(&log);
-        assert_eq!(lines.len(), LAST_LINES);
-        assert_eq!(lines[LAST_LINES - 3..LAST_LINES - 1], ["99%", "[31mE: no space"]);
-        assert!(lines.iter().all(|line| line.len() <= LONGEST_LINE));
-        assert!(last_lines("").is_empty());
     }
 }

@@ -1,8 +1,9 @@
 //! Whether command, YAML and executable of every action agree, and whether an engine could run the pack.
 
 use crate::{metadata, readme, stackstorm};
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use laas_actions::messages::{self, EVENTS};
+use laas_actions::software;
 use std::path::Path;
 
 pub fn run(root: &Path, fix: bool) -> anyhow::Result<()> {
@@ -55,6 +56,7 @@ pub fn run(root: &Path, fix: bool) -> anyhow::Result<()> {
         }
     }
     problems.extend(templates(root)?);
+    problems.extend(installers(root)?);
     problems.extend(stackstorm::check(root)?);
     let (present, wanted) = readme::render(root)?;
     if present != wanted && fix {
@@ -92,6 +94,27 @@ fn templates(root: &Path) -> anyhow::Result<Vec<String>> {
             Some(Err(why)) => problems.push(format!("templates/{name}.tera: {why}")),
             None => problems.push(format!("templates/{name}.tera: there is no event of this name")),
         }
+    }
+    Ok(problems)
+}
+
+/// What is wrong with the installers of `software/`.
+fn installers(root: &Path) -> anyhow::Result<Vec<String>> {
+    let mut problems = Vec::new();
+    let found = software::of_directory(&root.join("software")).map_err(|failure| anyhow!("{failure}"))?;
+    for files in &found {
+        if let Err(why) = software::check(files) {
+            problems.push(format!("software/{}: {why}", files.name));
+        }
+    }
+    let built_in: Vec<_> = software::built_in().into_iter().map(|files| files.name).collect();
+    let names: Vec<_> = found.into_iter().map(|files| files.name).collect();
+    if names != built_in {
+        problems.push(format!(
+            "software/ holds `{}`, and `built_in!` of crates/laas-actions/src/software.rs names `{}`",
+            names.join("`, `"),
+            built_in.join("`, `")
+        ));
     }
     Ok(problems)
 }

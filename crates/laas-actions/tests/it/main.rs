@@ -24,6 +24,7 @@ mod keys;
 mod lab_status;
 mod network_audit;
 mod note_systems;
+mod opnfv_deploy;
 mod pack;
 mod redfish;
 #[path = "../../../laas-bmc/tests/it/sim.rs"]

@@ -1,5 +1,6 @@
 //! No engine stops an action that keeps to its own deadlines.
 
+use laas_actions::software::installer::MOST_TIMEOUT;
 use laas_core::config::{MOST_BOOT, MOST_CALL, MOST_IMAGE, MOST_POWER, MOST_UPDATE, MOST_WIPE};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -37,6 +38,8 @@ const LONGEST: &[(&str, u64)] = &[
     ("network_audit", 120 * MOST_CALL),
     // Ten times as many hosts as go side by side.
     ("note_systems", 10 * MOST_CALL),
+    // The longest deployment, a host that starts anew at its end, and what is asked before and after.
+    ("opnfv_deploy", MOST_TIMEOUT + 2 * MOST_BOOT + 20 * MOST_CALL),
     // A job that is nowhere is looked for in every list, and its tasks one by one.
     ("plan_job", 40 * MOST_CALL),
     ("prepare_capture", 15 * MOST_CALL),

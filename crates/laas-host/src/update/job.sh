@@ -1,13 +1,10 @@
 #!/bin/sh
-# The updates of a host's operating system, as a job that outlives the connection that began it.
+# The updates of a host's operating system, as a job of `job.rs`, which sets it up.
 # argv: DIRECTORY apt|dnf|yum|zypper
 # Leaves in DIRECTORY: `before` and `after` (each package, its version and state), `log`, and at the very end `status`
 # (the tool's exit status, and 1 if the system says that it wants a reboot).
 dir=$1 tool=$2
-export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C
 export DEBIAN_FRONTEND=noninteractive NEEDRESTART_SUSPEND=1 ZYPP_LOCK_TIMEOUT=600
-exec </dev/null >"$dir/log" 2>&1
-echo begun >"$dir/begun"
 
 packages() {
     case $tool in
