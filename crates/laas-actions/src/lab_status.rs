@@ -99,9 +99,9 @@ pub struct Unfinished {
     task: String,
     job: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
-    host: Option<String>,
+    host: Option<HostName>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    user: Option<Value>,
+    user: Option<u64>,
     /// 0 planned, 100 begun, 300 failed.
     state: u16,
     /// A failed release, which is tried again.

@@ -6,7 +6,7 @@ use laas_core::config::Config;
 use laas_core::datastore::Datastore;
 use laas_core::failure::Context as _;
 use laas_core::inventory::{self, Host};
-use laas_core::{Failure, HostName, parallel};
+use laas_core::{Failure, HostName, ledger, parallel};
 use laas_dashboard::{Dashboard, List, Work};
 use laas_switch::PortName;
 use serde::Deserialize;
@@ -122,38 +122,23 @@ impl Lab {
 
     fn ledger(&self) -> Result<Ledger, Failure> {
         #[derive(Deserialize)]
-        struct Record {
-            job: u64,
-            state: u16,
-            time: u64,
-            #[serde(default)]
-            host: Option<String>,
-            #[serde(default)]
-            user: Option<Value>,
-            #[serde(default)]
-            release: bool,
-        }
-        #[derive(Deserialize)]
         struct Told {
             #[serde(default)]
             said: String,
         }
-        let mut unfinished = Vec::new();
-        for entry in self.datastore.list("task_").at_peer(DATASTORE)? {
-            let record: Result<Record, _> = serde_json::from_str(entry.value.expose());
-            // Done is done; what can't be read counts as none everywhere.
-            if let Some(record) = record.ok().filter(|record| record.state != 200) {
-                unfinished.push(Unfinished {
-                    task: entry.name.trim_start_matches("task_").to_owned(),
-                    job: record.job,
-                    host: record.host,
-                    user: record.user,
-                    state: record.state,
-                    tried_again: record.release && record.state == 300,
-                    time: record.time,
-                });
-            }
-        }
+        let all = ledger::all(&self.datastore).at_peer(DATASTORE)?;
+        let open = all.into_iter().filter(|(_, record)| record.state != 200);
+        let mut unfinished: Vec<_> = open
+            .map(|(task, record)| Unfinished {
+                task: task.to_string(),
+                job: record.job,
+                host: record.host,
+                user: record.user,
+                state: record.state,
+                tried_again: record.release && record.state == 300,
+                time: record.time,
+            })
+            .collect();
         unfinished.sort_by_key(|work| std::cmp::Reverse(work.time));
         let told = self.datastore.list("told_").at_peer(DATASTORE)?;
         let told = told.into_iter().filter_map(|entry| {

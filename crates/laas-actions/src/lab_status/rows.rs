@@ -49,7 +49,7 @@ pub fn of(lab: &Lab, answers: Vec<Option<Answer>>, switches: &BTreeSet<String>) 
             Cell::Value(()) => String::new(),
         };
         let remembered = remembered.remove(name);
-        let own = |work: &Unfinished| work.host.as_deref() == Some(name.as_str());
+        let own = |work: &Unfinished| work.host.as_ref() == Some(name);
         Row {
             host: name.clone(),
             booked: match &booked {
@@ -83,10 +83,7 @@ pub fn of(lab: &Lab, answers: Vec<Option<Answer>>, switches: &BTreeSet<String>) 
     };
     let mut row = row;
     let rows: Vec<Row> = lab.entries.iter().map(&mut row).collect();
-    let shown = |work: &Unfinished| {
-        rows.iter()
-            .any(|row| work.host.as_deref() == Some(row.host.as_str()))
-    };
+    let shown = |work: &Unfinished| rows.iter().any(|row| work.host.as_ref() == Some(&row.host));
     let unfinished = ledger.map(|(all, _)| all.into_iter().filter(|work| !shown(work)).collect());
     Output {
         hosts: rows,

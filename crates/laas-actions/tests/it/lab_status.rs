@@ -43,19 +43,19 @@ impl Ward {
                 json!({"user": "opnfv", "password": "hunter2", "slot": 3, "request": "r"}),
             ),
             (
-                "task_aa",
+                "task_aaaaaaaa-0000-4000-8000-000000000000",
                 json!({"job": 1, "digest": "d", "state": 300, "execution": null, "time": 20, "host": "pod1", "release": true}),
             ),
             (
-                "told_aa",
+                "told_aaaaaaaa-0000-4000-8000-000000000000",
                 json!({"request": "r", "digest": "d", "said": "pod1: bmc: it is silent\nand more"}),
             ),
             (
-                "task_bb",
+                "task_bbbbbbbb-0000-4000-8000-000000000000",
                 json!({"job": 1, "digest": "d", "state": 200, "execution": null, "time": 10, "host": "pod1"}),
             ),
             (
-                "task_cc",
+                "task_cccccccc-0000-4000-8000-000000000000",
                 json!({"job": 1, "digest": "d", "state": 100, "execution": null, "time": 10, "user": 3}),
             ),
         ] {
@@ -113,7 +113,7 @@ fn a_peer_that_is_gone_costs_its_own_cells_only() {
         ),
         (
             "unfinished",
-            json!({"value": [{"task": "aa", "job": 1, "host": "pod1", "state": 300, "tried_again": true, "time": 20}]}),
+            json!({"value": [{"task": "aaaaaaaa-0000-4000-8000-000000000000", "job": 1, "host": "pod1", "state": 300, "tried_again": true, "time": 20}]}),
         ),
     ] {
         assert_eq!(pod1[cell], expected, "{cell}");
@@ -123,7 +123,10 @@ fn a_peer_that_is_gone_costs_its_own_cells_only() {
     let ports = pod1["ports"]["value"].as_array().unwrap();
     assert_eq!((ports.len(), &ports[0]["port"]), (3, &json!("Ethernet1/1")));
     assert!(ports[0]["carries"]["value"].is_string(), "{ports:?}");
-    assert_eq!(status["unfinished"]["value"][0]["task"], "cc");
+    assert_eq!(
+        status["unfinished"]["value"][0]["task"],
+        "cccccccc-0000-4000-8000-000000000000"
+    );
 
     let all = [
         "booked",
