@@ -25,31 +25,14 @@ pub struct Ended {
     pub text: String,
 }
 
-/// What the checkout has of the repository.
-const CHECKOUT: &[&str] = &[
-    "pack.yaml",
-    "config.schema.yaml",
-    "laas.yaml.example",
-    "hosts.json.example",
-    "inventory.yaml.example",
+/// What the checkout has of the repository beside what is installed, which `st2-pack.sh` lists.
+const NOT_INSTALLED: &[&str] = &[
     "secrets.json.example",
-    "icon.png",
-    "README.md",
-    "CHANGES.md",
-    "LICENSE",
     "Cargo.toml",
     ".gitignore",
     "setup.sh",
     "update.sh",
     "scripts",
-    "actions",
-    "workflows",
-    "rules",
-    "sensors",
-    "triggers",
-    "aliases",
-    "policies",
-    "templates",
 ];
 
 /// Stands for the compiler: its products do nothing, and don't end if their name is in `hold`; it fails while there is a file `broken` in the home directory.
@@ -100,7 +83,10 @@ impl Machine {
             let copied = Command::new("cp").arg("-a").arg(from).arg(to).status().unwrap();
             assert!(copied.success());
         };
-        for name in CHECKOUT {
+        let script = fs::read_to_string(root.join("scripts/st2-pack.sh")).unwrap();
+        let (_, rest) = script.split_once("\ncontents=(").unwrap();
+        let (installed, _) = rest.split_once(')').unwrap();
+        for name in installed.split_whitespace().chain(NOT_INSTALLED.iter().copied()) {
             copy(root.join(name), site.path("checkout"));
         }
         copy(
