@@ -19,14 +19,6 @@ pub enum Shown {
 
 /// Answers one show command.
 pub fn show(config: &Config, startup: &Config, command: &str) -> Result<Shown, LineError> {
-    if let Some((command, wanted)) = command.split_once(" | include ") {
-        let Shown::Text(text) = show(config, startup, command)? else {
-            return Err(LineError::Syntax("% Invalid command\n".into()));
-        };
-        let wanted = wanted.trim_matches('\'');
-        let lines = text.lines().filter(|line| line.contains(wanted));
-        return Ok(Shown::Text(lines.map(|line| format!("{line}\n")).collect()));
-    }
     let words: Vec<&str> = command.split_whitespace().collect();
     Ok(match words.as_slice() {
         ["show", "version"] => Shown::Structured(version()),

@@ -11,12 +11,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 const SHOW_VLANS: &str = "show vlan brief";
-/// All interfaces in one command: a request holds few of them, and what the others use must be known as well. What is
-/// configured counts, not what is up at the moment.
-const SHOW_PORTS: &str = "show running-config interface";
-/// One line if switch ports are shut down unless they say otherwise, or nothing. Only a port that differs from that
-/// has a line of its own.
-const SHOW_DEFAULT: &str = "show running-config | include 'system default switchport shutdown'";
+/// All of it in one command: what the other interfaces use must be known as well, and of the defaults only this tells
+/// for certain. What is configured counts, not what is up at the moment.
+const SHOW_CONFIG: &str = "show running-config";
+/// With this line, switch ports are shut down unless they say otherwise.
 const SHUT_BY_DEFAULT: &str = "system default switchport shutdown";
 const SHOW_UNSAVED: &str = "show running-config diff";
 const SAVE: &str = "copy running-config startup-config";
@@ -50,20 +48,10 @@ impl Nxos {
 
     /// What a person would see.
     fn text(&self, command: &str) -> Result<String, SwitchError> {
-        let [text] = self.texts([command])?;
-        Ok(text)
-    }
-
-    /// The same for several commands, in one call.
-    fn texts<const N: usize>(&self, commands: [&str; N]) -> Result<[String; N], SwitchError> {
-        let items = self.0.call(Type::ShowText, &commands.map(str::to_owned))?;
-        let mut texts = [const { String::new() }; N];
-        for (place, (text, command)) in texts.iter_mut().zip(commands).enumerate() {
-            let body = self.0.body(items.get(place), command)?;
-            let said = body.as_str().ok_or_else(|| self.0.garbled(command, "no text"))?;
-            said.clone_into(text);
-        }
-        Ok(texts)
+        let items = self.0.call(Type::ShowText, &[command.to_owned()])?;
+        let body = self.0.body(items.first(), command)?;
+        let text = body.as_str().ok_or_else(|| self.0.garbled(command, "no text"))?;
+        Ok(text.to_owned())
     }
 }
 
@@ -74,13 +62,13 @@ impl Switch for Nxos {
 
     fn read(&self, ports: &BTreeSet<PortName>) -> Result<Present, SwitchError> {
         let vlans = self.vlans()?;
-        let [sections, default] = self.texts([SHOW_PORTS, SHOW_DEFAULT])?;
+        let config = self.text(SHOW_CONFIG)?;
         let dialect = Dialect {
-            shut: default.lines().any(|line| line.trim() == SHUT_BY_DEFAULT),
+            shut: config.lines().any(|line| line.trim() == SHUT_BY_DEFAULT),
             ..DIALECT
         };
-        let ports = cli::ports(&sections, ports, dialect)
-            .ok_or_else(|| self.0.garbled(SHOW_PORTS, "no interfaces"))?;
+        let ports = cli::ports(&config, ports, dialect)
+            .ok_or_else(|| self.0.garbled(SHOW_CONFIG, "no interfaces"))?;
         Ok(Present {
             vlans,
             ports: ports.ports,
