@@ -39,16 +39,9 @@ pub const EVENTS: &[Event] = &[
     event!("keys", "account", "port", "hosts"),
     event!("network", "host", "hostname", "address", "interfaces"),
     event!("released",),
+    event!("software", "host", "installer", "scenario", "found"),
     event!("snapshot", "host", "image"),
-    event!(
-        "unsupported",
-        "type",
-        "installer",
-        "scenario",
-        "what",
-        "kind",
-        "why"
-    ),
+    event!("unsupported", "type", "what", "kind", "why"),
     event!("vpn", "uid", "password"),
 ];
 
@@ -182,9 +175,9 @@ mod tests {
                 "The disk of pod1 is saved as the image snapshot_5_v1. The lab offers it as soon as it has entered the image on the dashboard.",
             ),
             (
-                "unsupported",
-                json!({"type": "software", "installer": "Fuel", "scenario": "os-nosdn-nofeature-noha"}),
-                "This lab does not install Fuel (os-nosdn-nofeature-noha) yet. The hosts are yours; please install it yourself.",
+                "software",
+                json!({"host": "pod1", "installer": "Fuel", "scenario": "os-nosdn-nofeature-noha", "found": ["cfg01", "ctl01"]}),
+                "Fuel (os-nosdn-nofeature-noha) is installed on pod1.\nWhat was found running: cfg01, ctl01.\nIts log is /var/lib/laas-software/log on pod1.",
             ),
             (
                 "unsupported",

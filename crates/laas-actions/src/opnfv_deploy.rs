@@ -34,6 +34,15 @@ pub struct Args {
         default_value_t
     )]
     roles: JsonArg<Option<Vec<Role>>>,
+    /// Hosts that failed: nothing is installed on a jumphost among them, e.g. ["pod2"].
+    #[arg(
+        long,
+        env = "LAAS_UNAVAILABLE",
+        hide_env_values = true,
+        value_name = "JSON",
+        default_value_t
+    )]
+    unavailable: JsonArg<Option<Vec<HostName>>>,
     /// What is to be installed: fuel, apex, compass, joid, script, or what the lab has added, e.g. fuel.
     #[arg(long, value_name = "NAME")]
     installer: Option<String>,
@@ -115,7 +124,12 @@ impl Action for Args {
     fn run(self, context: &Context) -> Result<Output, Failure> {
         let roles = self.roles.get("roles")?.unwrap_or_default();
         let task = self.task.get("task")?;
+        let unavailable = self.unavailable.get("unavailable")?.unwrap_or_default();
         let name = jumphost(self.host, &roles)?;
+        if unavailable.contains(&name) {
+            let error = format!("`{name}` could not be set up, so nothing was installed on it");
+            return Err(Failure::refused(error).peer(hosts::PEER).host(&name));
+        }
         if self.show || self.stop {
             return look_or_stop(context, name, self.stop);
         }

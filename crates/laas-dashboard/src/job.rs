@@ -3,6 +3,7 @@
 //! They are foreign text in several dialects, so one bad task must not hide its neighbours: it is kept, with what is
 //! wrong with it, and its user can be told.
 
+use crate::software::Opnfv;
 use laas_core::names::{AccountName, SystemHostname, TaskId};
 use laas_core::{HostName, Mac, VlanId, ledger};
 use serde::Serialize;
@@ -67,10 +68,7 @@ pub enum Work {
         account: Option<AccountName>,
     },
     /// An OPNFV installation; without an installer when the booking is over.
-    Software {
-        installer: Option<String>,
-        scenario: Option<String>,
-    },
+    Software(Option<Opnfv>),
     Snapshot {
         host: HostName,
         /// The dashboard's number of the image to be, which names it.
@@ -197,7 +195,7 @@ impl Work {
                 interfaces.values().all(Vec::is_empty) && !powered.contains(host)
             }
             Self::Key { revoke, .. } | Self::Vpn { revoke, .. } => *revoke,
-            Self::Software { installer, .. } => installer.is_none(),
+            Self::Software(opnfv) => opnfv.is_none(),
             Self::Snapshot { .. } | Self::Unknown { .. } | Self::Malformed { .. } => false,
         }
     }
@@ -239,7 +237,7 @@ fn read_work(kind: &str, delta: &Value) -> Result<Work, String> {
         "hardware" => read_hardware(map),
         "network" => read_network(map),
         "access" => read_access(map),
-        "software" => Ok(read_software(map)),
+        "software" => read_software(map),
         "snapshot" => Ok(Work::Snapshot {
             host: name(map, "host")?,
             dashboard_id: number(map.get("dashboard_id")).ok_or("`dashboard_id` is not a number")?,
@@ -357,12 +355,9 @@ fn lab_token(map: &Map<String, Value>) -> Option<&str> {
     (!token.is_empty() && token != "null").then_some(token)
 }
 
-fn read_software(map: &Map<String, Value>) -> Work {
-    let fact = |name| Some(quote(map.get("opnfv")?.get(name)?.as_str()?));
-    Work::Software {
-        installer: fact("installer"),
-        scenario: fact("scenario"),
-    }
+fn read_software(map: &Map<String, Value>) -> Result<Work, String> {
+    let opnfv = map.get("opnfv").and_then(Value::as_object);
+    Ok(Work::Software(opnfv.map_or(Ok(None), Opnfv::read)?))
 }
 
 fn name<T: std::str::FromStr<Err: Display>>(map: &Map<String, Value>, key: &str) -> Result<T, String> {

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
 
-pub use provision::{Cabling, Hardware, Host, Key, Network, Snapshot, User};
+pub use provision::{Cabling, Hardware, Host, Key, Network, Snapshot, Software, User};
 pub use release::{HostTask, Release, ReleasedHost, ReleasedUser};
 
 /// A task and the delta that is worked on. It travels through the workflow and back to where its end is posted.
@@ -80,6 +80,7 @@ pub struct Plan {
     pub tasks: Vec<TaskRef>,
     pub hosts: Vec<Host>,
     pub users: Vec<User>,
+    pub software: Vec<Software>,
     pub snapshots: Vec<Snapshot>,
     /// Set when the booking is over.
     pub release: Option<Release>,
@@ -98,7 +99,7 @@ pub struct Plan {
 pub struct Unsupported {
     #[serde(flatten)]
     pub task: TaskRef,
-    /// `software`, `ended`, `unknown` or `malformed`.
+    /// `ended`, `unknown` or `malformed`.
     #[serde(rename = "type")]
     pub kind: &'static str,
     /// The message: always `unsupported`.
@@ -169,6 +170,7 @@ impl<'a> Draft<'a> {
                 tasks: Vec::new(),
                 hosts: Vec::new(),
                 users: Vec::new(),
+                software: Vec::new(),
                 snapshots: Vec::new(),
                 release: None,
                 unsupported: Vec::new(),
@@ -191,6 +193,7 @@ impl<'a> Draft<'a> {
                 vec![host]
             }
             Work::Key { hosts, .. } => hosts.iter().collect(),
+            Work::Software(Some(opnfv)) => opnfv.roles.iter().map(|role| &role.host).collect(),
             _ => Vec::new(),
         };
         let mut waits = false;

@@ -84,7 +84,7 @@ pub async fn of_job(lab: &Lab, job: &JobState, tenants: &[Tenant]) -> Vec<Check>
             TaskType::Access if task.delta["access_type"] == "vpn" => checks.push(vpn(lab, task).await),
             TaskType::Access => checks.extend(keys(lab, job, task, tenants).await),
             TaskType::Snapshot => checks.push(snapshot(lab, task)),
-            TaskType::Software => {}
+            TaskType::Software => checks.push(software(lab, job, task, tenants).await),
         }
     }
     checks.push(Check {
@@ -268,6 +268,31 @@ async fn keys(lab: &Lab, job: &JobState, task: &TaskState, tenants: &[Tenant]) -
         ));
     }
     checks
+}
+
+async fn software(lab: &Lab, job: &JobState, task: &TaskState, tenants: &[Tenant]) -> Check {
+    let opnfv = &task.delta["opnfv"];
+    let roles = opnfv["roles"].as_array().into_iter().flatten();
+    let mut hosts = roles.filter_map(Value::as_object).flatten();
+    let jumphost = hosts
+        .find(|(_, role)| *role == "Jumphost")
+        .map(|(host, _)| host.as_str());
+    let host = jumphost.unwrap_or_default();
+    let installer = opnfv["installer"].as_str().unwrap_or_default();
+    let mut check = Check {
+        name: format!("{installer} runs on {host}"),
+        ok: false,
+        how: "no address was told".to_owned(),
+    };
+    if let (Some(address), Some(tenant)) = (told_address(job, host), tenants.first()) {
+        let command = "/opt/laas/bin/virsh list --name --state-running";
+        let output = lab.ssh(address, "opnfv", &tenant.key, command).await;
+        let found = output.map(|output| String::from_utf8_lossy(&output.stdout).replace('\n', " "));
+        let found = found.unwrap_or_default();
+        check.ok = found.split(' ').any(|machine| machine == "cfg01");
+        check.how = format!("asked its hypervisor, a stand-in: {}", found.trim_end());
+    }
+    check
 }
 
 /// The address in the message of the host's network task.

@@ -13,7 +13,7 @@ use tempfile::TempDir;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::checks::{self, Check, Given, Tenant};
-use crate::dashboard::{BookedHost, BookingSpec, JobState, Role, TaskType, UserSpec, Vlan};
+use crate::dashboard::{BookedHost, BookingSpec, JobState, OpnfvSpec, Role, TaskType, UserSpec, Vlan};
 use crate::inventory::{BmcKind, Make};
 use crate::lab::{Lab, LabOptions};
 use crate::pace::Pace;
@@ -163,7 +163,11 @@ fn book(lab: &Lab, alice: &Tenant, bob: &Tenant) -> anyhow::Result<u32> {
             labid: format!("pod{number}"),
             image,
             hostname: hostname.to_owned(),
-            role: Role::default(),
+            role: if number == 1 {
+                Role::Jumphost
+            } else {
+                Role::Compute
+            },
             networks: networks.into(),
         }
     };
@@ -171,7 +175,14 @@ fn book(lab: &Lab, alice: &Tenant, bob: &Tenant) -> anyhow::Result<u32> {
         owner: alice.id,
         collaborators: vec![bob.id],
         hosts: vec![host(1, 17, "jump"), host(2, 25, "compute1")],
-        opnfv: None,
+        opnfv: Some(OpnfvSpec {
+            installer: "Fuel".to_owned(),
+            scenario: "os-nosdn-nofeature-noha".to_owned(),
+            admin: 104,
+            mgmt: SHARED_VLAN,
+            private: 105,
+            public: 11,
+        }),
         snapshot: Some("pod1".to_owned()),
     })?;
     Ok(booking)

@@ -265,6 +265,7 @@ impl Access {
             "bot": {"address": self.bot, "endpoints": {"failure": "notify"}},
             "ssh": {"user": "root", "key_file": self.ssh_key, "port": self.ssh_port},
             "access": {"user": "opnfv"},
+            "software": {"sources": {"fuel": "/srv/fuel"}},
             "networks": {
                 "management": MANAGEMENT_VLAN, "parking": PARKING_VLAN, "tenant": "11-13,100-199",
                 "public": PUBLIC_VLANS,

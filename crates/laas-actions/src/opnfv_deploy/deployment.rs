@@ -100,15 +100,6 @@ pub fn ended(session: &Session) -> Result<Ended, DeploymentError> {
     })
 }
 
-/// Takes note that the end has been told of. What it left stays for its user and the operator.
-///
-/// # Errors
-/// The connection broke.
-pub fn tell(session: &Session) -> Result<(), DeploymentError> {
-    session.run(&["touch", &format!("{DIRECTORY}/told")])?;
-    Ok(())
-}
-
 /// The end of the log.
 ///
 /// # Errors
@@ -189,6 +180,20 @@ impl Deployment {
             installer.success.as_deref().unwrap_or_default(),
         ];
         Ok(JOB.begin(session, &self.identity, &arguments)?)
+    }
+
+    /// Takes note that the end has been told of. What it left stays for its user and the operator, but for the
+    /// descriptor files: their passwords must not get into an image of the host.
+    ///
+    /// # Errors
+    /// The connection broke.
+    pub fn tell(&self, session: &Session) -> Result<(), DeploymentError> {
+        let files = &self.order.installer().files;
+        for file in [&files.pdf, &files.idf].into_iter().flatten() {
+            session.run(&["rm", "-f", "--", &format!("{DIRECTORY}/{file}")])?;
+        }
+        session.run(&["touch", &format!("{DIRECTORY}/told")])?;
+        Ok(())
     }
 }
 

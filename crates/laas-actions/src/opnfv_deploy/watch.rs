@@ -322,7 +322,8 @@ impl<'a> Watch<'a> {
     fn finish(&mut self, ended: Ended) -> Result<Output, Failure> {
         let kept = if ended.told { None } else { self.keep_log()? };
         let output = self.output(Some(&ended), !ended.told)?;
-        self.ask(deployment::tell)?;
+        let deployment = self.deployment;
+        self.ask(|session| deployment.tell(session))?;
         let log_files: Vec<_> = output.log_files.into_iter().chain(kept).collect();
         if ended.status == 0 {
             return Ok(Output { log_files, ..output });

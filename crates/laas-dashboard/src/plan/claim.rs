@@ -19,7 +19,7 @@ pub fn claim(
             (Some(host.clone()), None)
         }
         Work::Key { user, .. } | Work::Vpn { user, .. } => (None, Some(*user)),
-        Work::Software { .. } | Work::Unknown { .. } | Work::Malformed { .. } => (None, None),
+        Work::Software(_) | Work::Unknown { .. } | Work::Malformed { .. } => (None, None),
     };
     let fresh = Record {
         job: situation.job,

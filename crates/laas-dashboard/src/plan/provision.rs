@@ -1,7 +1,8 @@
-//! The work for a booking that runs: hosts, users, snapshots.
+//! The work for a booking that runs: hosts, users, software, snapshots.
 
 use super::{Plan, Refusal, Situation, TaskRef};
 use crate::job::{Task, Vlan, Work};
+use crate::software::Opnfv;
 use laas_core::names::SystemHostname;
 use laas_core::{HostName, Mac, VlanId};
 use serde::Serialize;
@@ -70,11 +71,21 @@ pub struct Snapshot {
     pub network: Option<Cabling>,
 }
 
+/// What is to be installed on the booking's hosts.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Software {
+    #[serde(flatten)]
+    pub task: TaskRef,
+    #[serde(flatten)]
+    pub opnfv: Opnfv,
+}
+
 /// The tasks that can be done, by what they are about.
 #[derive(Default)]
 pub struct Sorted {
     hosts: BTreeMap<HostName, Host>,
     users: BTreeMap<u64, User>,
+    software: Vec<Software>,
     snapshots: Vec<Snapshot>,
 }
 
@@ -143,9 +154,11 @@ impl Sorted {
                 });
                 Ok(())
             }
-            Work::Software { installer, scenario } => {
-                Err(("software", json!({"installer": installer, "scenario": scenario})))
+            Work::Software(Some(opnfv)) => {
+                self.software.push(Software { task, opnfv });
+                Ok(())
             }
+            Work::Software(None) => malformed("software", "it names no installer".to_owned()),
             Work::Unknown { kind } => Err(("unknown", json!({"kind": kind}))),
             Work::Malformed { kind, why } => malformed(&kind, why),
         }
@@ -154,6 +167,7 @@ impl Sorted {
     pub fn finish(self, plan: &mut Plan) {
         plan.hosts = self.hosts.into_values().collect();
         plan.users = self.users.into_values().collect();
+        plan.software = self.software;
         plan.snapshots = self.snapshots;
     }
 

@@ -82,11 +82,11 @@ impl Ended {
                 Ok(())
             }
             // An order for SSH access that nobody has carried out, or that is already undone with its hosts.
-            Work::Key { .. } | Work::Software { installer: None, .. } => {
+            Work::Key { .. } | Work::Software(None) => {
                 self.others.push(task);
                 Ok(())
             }
-            Work::Software { .. } => Err(("ended", json!({"what": "the software"}))),
+            Work::Software(Some(_)) => Err(("ended", json!({"what": "the software"}))),
             Work::Snapshot { host, .. } => Err(("ended", json!({"what": format!("the snapshot of {host}")}))),
             Work::Unknown { kind } => Err(("unknown", json!({"kind": kind}))),
             Work::Malformed { kind, why } => Err(("malformed", json!({"kind": kind, "why": why}))),

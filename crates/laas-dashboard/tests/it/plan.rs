@@ -62,16 +62,16 @@ fn a_new_booking() {
     assert_eq!(plan.claims.len(), 10);
     assert!(plan.skipped.is_empty());
     let value = shown(&plan);
-    let parts =
-        ["hosts", "users", "snapshots", "unsupported"].map(|part| value[part].as_array().unwrap().clone());
+    let parts = ["hosts", "users", "software", "snapshots", "unsupported"]
+        .map(|part| value[part].as_array().unwrap().clone());
     let lines: Vec<_> = parts.iter().flatten().map(Value::to_string).collect();
     insta::assert_snapshot!(lines.join("\n"), @r#"
     {"host":"pod1","hardware":{"task":"aebe085c-2b8c-4dfc-a4fc-bb2fa5bb41da","image":17,"hostname":"jump","ipmi":true},"network":{"task":"7f9e2b72-dc6f-4a3f-8310-2f8559277add","interfaces":{"02:00:00:00:01:01":[{"vlan_id":11,"tagged":false},{"vlan_id":103,"tagged":true}],"02:00:00:00:01:02":[{"vlan_id":104,"tagged":false},{"vlan_id":105,"tagged":true}],"02:00:00:00:01:03":[]},"vlans":[11,104]},"tasks":[{"task":"7f9e2b72-dc6f-4a3f-8310-2f8559277add"},{"task":"aebe085c-2b8c-4dfc-a4fc-bb2fa5bb41da"}]}
     {"host":"pod2","hardware":{"task":"b5b58f91-9376-4bf0-89e5-b9585a430fce","image":22,"hostname":"compute1","ipmi":true},"network":{"task":"27e10fb2-bd57-4e41-9d6e-6aba9960dd72","interfaces":{"02:00:00:00:02:01":[{"vlan_id":11,"tagged":false},{"vlan_id":103,"tagged":true}],"02:00:00:00:02:02":[{"vlan_id":104,"tagged":false},{"vlan_id":105,"tagged":true}],"02:00:00:00:02:03":[]},"vlans":[11,104]},"tasks":[{"task":"27e10fb2-bd57-4e41-9d6e-6aba9960dd72"},{"task":"b5b58f91-9376-4bf0-89e5-b9585a430fce"}]}
     {"user":3,"key":{"task":"469efecb-d675-4ed1-9131-daf7b0a2236a","key":"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAITestOnlyKeyForAlice alice@example","hosts":["pod1","pod2"]},"vpn":{"task":"fd802dd9-a428-4e77-bee6-9728f799594d"}}
     {"user":4,"key":{"task":"35dfef20-7db7-4911-97d4-f2f6b7ea1564","key":"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAITestOnlyKeyForBob bob@example","hosts":["pod1","pod2"]},"vpn":{"task":"968c4714-6617-4f75-8591-5869679a47cd"}}
+    {"task":"401e1640-24e6-4b57-865a-5f2541ee1b65","installer":"Fuel","scenario":"os-nosdn-nofeature-noha","pdf":"/api/labs/UNH_IOL/booking/1/pdf","idf":"/api/labs/UNH_IOL/booking/1/idf","roles":[{"host":"pod1","role":"Jumphost"},{"host":"pod2","role":"Compute"}]}
     {"task":"8ff41f0b-2f37-4a77-bbf0-1b6342f4c8f6","host":"pod1","snapshot":"snapshot_5","network":{"interfaces":{"02:00:00:00:01:01":[{"vlan_id":11,"tagged":false},{"vlan_id":103,"tagged":true}],"02:00:00:00:01:02":[{"vlan_id":104,"tagged":false},{"vlan_id":105,"tagged":true}],"02:00:00:00:01:03":[]},"vlans":[11,104]}}
-    {"task":"401e1640-24e6-4b57-865a-5f2541ee1b65","type":"software","event":"unsupported","facts":{"installer":"Fuel","scenario":"os-nosdn-nofeature-noha"}}
     "#);
 }
 

@@ -43,6 +43,12 @@ PrintMotd no
 Subsystem sftp internal-sftp
 ";
 
+/// What stands for an OPNFV installer and for the hypervisor that it uses.
+const INSTALLER: [(&str, &str, &str); 2] = [
+    ("srv/fuel/ci", "deploy.sh", include_str!("tools/fuel")),
+    ("opt/laas/bin", "virsh", include_str!("tools/virsh")),
+];
+
 /// Enough for `chpasswd` and `passwd`.
 const PAM_OTHER: &str = "\
 auth required pam_unix.so
@@ -124,6 +130,10 @@ pub fn write(root: &Path, system: &System, host: &HostSpec, authorized_key: &str
         ),
     ] {
         put(root, file, mode, &text)?;
+    }
+    for (directory, file, text) in INSTALLER {
+        fs::create_dir_all(root.join(directory))?;
+        put(root, &format!("{directory}/{file}"), 0o755, text)?;
     }
     let home = root.join("home").join(account);
     fs::create_dir(&home)?;
