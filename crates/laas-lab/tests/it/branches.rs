@@ -180,7 +180,7 @@ async fn who_asks_for_no_bmc_account_is_rid_of_the_last_tenants() {
         .collect();
     steps.sort_by_key(|step| step.0);
     assert_eq!((steps[0].1, steps[0].2), ("bmc_user", &json!(true)), "{steps:?}");
-    assert_eq!(steps[1].1, "ipmi_power", "{steps:?}");
+    assert_eq!(steps[1].1, "image_host", "{steps:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
