@@ -38,7 +38,7 @@ impl Stand {
         .expect("a lab");
         let client = Client::builder()
             .no_proxy()
-            .timeout(Duration::from_millis(500))
+            .timeout(Duration::from_secs(3))
             .build()
             .expect("a client");
         Self { lab, client }
