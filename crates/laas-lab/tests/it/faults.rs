@@ -39,6 +39,8 @@ impl Stand {
         let client = Client::builder()
             .no_proxy()
             .timeout(Duration::from_secs(3))
+            // On a connection that it has used before, the client may ask twice on its own.
+            .pool_max_idle_per_host(0)
             .build()
             .expect("a client");
         Self { lab, client }
