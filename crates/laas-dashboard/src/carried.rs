@@ -1,6 +1,6 @@
 //! What the ports of each host are to carry by the dashboard's lists, for those who look whether they do.
 
-use crate::job::{Job, Task, Vlan, Work};
+use crate::job::{Job, Vlan, Work};
 use laas_core::names::TaskId;
 use laas_core::{HostName, Mac};
 use std::collections::{BTreeMap, BTreeSet};
@@ -35,7 +35,7 @@ pub fn carried(lists: &Lists) -> BTreeMap<HostName, Carried> {
     let mut open: BTreeMap<HostName, (u64, BTreeSet<TaskId>)> = BTreeMap::new();
     for job in lists.new.iter().chain(&lists.current) {
         for task in &job.tasks {
-            if let Some(host) = host_of(task) {
+            if let Some(host) = task.work.host() {
                 let entry = open.entry(host.clone()).or_default();
                 entry.0 = entry.0.max(job.id);
                 entry.1.insert(task.id.clone());
@@ -44,7 +44,7 @@ pub fn carried(lists: &Lists) -> BTreeMap<HostName, Carried> {
     }
     let mut newest: BTreeMap<HostName, &Job> = BTreeMap::new();
     for job in &lists.done {
-        for host in job.tasks.iter().filter_map(host_of) {
+        for host in job.tasks.iter().filter_map(|task| task.work.host()) {
             let known = newest.entry(host.clone()).or_insert(job);
             if known.id < job.id {
                 *known = job;
@@ -82,17 +82,9 @@ impl Carried {
     }
 }
 
-/// The host whose ports are moved while the task is worked on.
-fn host_of(task: &Task) -> Option<&HostName> {
-    match &task.work {
-        Work::Hardware { host, .. } | Work::Network { host, .. } | Work::Snapshot { host, .. } => Some(host),
-        _ => None,
-    }
-}
-
 /// From a job of which all of the host's tasks that are in a list are done.
 fn of_job(host: &HostName, job: &Job) -> Carried {
-    let of_host = job.tasks.iter().filter(|task| host_of(task) == Some(host));
+    let of_host = job.tasks.iter().filter(|task| task.work.host() == Some(host));
     let (mut network, mut power) = (None, None);
     for task in of_host {
         match &task.work {

@@ -186,6 +186,16 @@ impl Task {
 }
 
 impl Work {
+    /// The host that it is done on; what is done for a user or on several hosts has none.
+    pub fn host(&self) -> Option<&HostName> {
+        match self {
+            Self::Hardware { host, .. } | Self::Network { host, .. } | Self::Snapshot { host, .. } => {
+                Some(host)
+            }
+            _ => None,
+        }
+    }
+
     /// Whether it takes something back. Nothing in a job says that its booking is over; only the shape of its tasks
     /// does. A host that is to be powered on, see [`powered`], and has no network is just that.
     pub fn is_release(&self, powered: &BTreeSet<HostName>) -> bool {

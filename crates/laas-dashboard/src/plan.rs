@@ -189,12 +189,9 @@ impl<'a> Draft<'a> {
     /// long as anything of that job is unproven.
     fn waits_for_another(&mut self, work: &Work) -> bool {
         let hosts: Vec<&HostName> = match work {
-            Work::Hardware { host, .. } | Work::Network { host, .. } | Work::Snapshot { host, .. } => {
-                vec![host]
-            }
             Work::Key { hosts, .. } => hosts.iter().collect(),
             Work::Software(Some(opnfv)) => opnfv.roles.iter().map(|role| &role.host).collect(),
-            _ => Vec::new(),
+            other => other.host().into_iter().collect(),
         };
         let mut waits = false;
         for other in &self.situation.others {

@@ -7,3 +7,5 @@ mod ipmi;
 mod redfish;
 mod sim;
 mod sushy;
+#[path = "../../../../tests/venv.rs"]
+mod venv;

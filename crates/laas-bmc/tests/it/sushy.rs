@@ -3,7 +3,7 @@
 
 use std::fs::{self, File};
 use std::net::TcpListener;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -19,7 +19,7 @@ pub struct Sushy {
 impl Sushy {
     /// One host, which is off.
     pub fn start() -> Self {
-        let venv = venv();
+        let venv = crate::venv::venv(&["sushy-tools==2.2.0", "bcrypt"]);
         let dir = tempfile::tempdir().unwrap();
         let port = TcpListener::bind("127.0.0.1:0")
             .unwrap()
@@ -75,25 +75,6 @@ impl Drop for Sushy {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
-}
-
-/// The emulator in a virtual environment below `target/`, made when there is none.
-fn venv() -> PathBuf {
-    const VERSION: &str = "2.2.0";
-    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap();
-    let venv = target.join(format!("sushy-tools-{VERSION}"));
-    // Tests of several processes come here at the same time.
-    let lock = File::create(target.join("sushy-tools.lock")).unwrap();
-    lock.lock().unwrap();
-    let complete = venv.join("complete");
-    if !complete.exists() {
-        let _ = fs::remove_dir_all(&venv);
-        run(Command::new("python3").args(["-m", "venv"]).arg(&venv));
-        let emulator = format!("sushy-tools=={VERSION}");
-        run(Command::new(venv.join("bin/pip")).args(["install", "--quiet", &emulator, "bcrypt"]));
-        File::create(complete).unwrap();
-    }
-    venv
 }
 
 /// What a command prints, which must succeed.

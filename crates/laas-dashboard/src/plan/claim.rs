@@ -14,19 +14,16 @@ pub fn claim(
     record: Option<Record>,
 ) -> Record {
     let digest = task.digest();
-    let (host, user) = match &task.work {
-        Work::Hardware { host, .. } | Work::Network { host, .. } | Work::Snapshot { host, .. } => {
-            (Some(host.clone()), None)
-        }
-        Work::Key { user, .. } | Work::Vpn { user, .. } => (None, Some(*user)),
-        Work::Software(_) | Work::Unknown { .. } | Work::Malformed { .. } => (None, None),
+    let user = match &task.work {
+        Work::Key { user, .. } | Work::Vpn { user, .. } => Some(*user),
+        _ => None,
     };
     let fresh = Record {
         job: situation.job,
         digest,
         execution: situation.execution.map(str::to_owned),
         time: situation.now,
-        host,
+        host: task.work.host().cloned(),
         user,
         release,
         ..Record::default()
