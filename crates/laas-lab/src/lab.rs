@@ -284,7 +284,7 @@ impl Lab {
         let slow = self.pace.imaging.as_secs();
         let poll = if slow == 0 { 50 } else { 500 };
         self.access.config(&json!({
-            "image": 120 + 10 * slow, "stall": 30 + slow, "boot": 60, "power": 30, "call": 15,
+            "image": 120 + 10 * slow, "stall": 30 + slow, "update": 120, "boot": 60, "power": 30, "call": 15,
             "poll_ms": poll, "retry_delay": 1, "retries": 3, "concurrency": 8,
         }))
     }

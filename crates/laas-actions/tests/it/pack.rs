@@ -114,6 +114,19 @@ impl Running {
         }
     }
 
+    /// Waits until it has logged these words.
+    pub fn hear(&mut self, words: &str) {
+        use std::io::Read;
+        let log = self.0.stderr.as_mut().unwrap();
+        let mut heard = Vec::new();
+        while !String::from_utf8_lossy(&heard).contains(words) {
+            let mut byte = [0];
+            let read = log.read(&mut byte).unwrap();
+            assert!(read > 0, "{}", String::from_utf8_lossy(&heard));
+            heard.extend(byte);
+        }
+    }
+
     pub fn has_ended(&mut self) -> bool {
         self.0.try_wait().unwrap().is_some()
     }

@@ -180,7 +180,10 @@ fn a_job_that_ended_unheard_is_told_of() {
 fn an_update_that_takes_too_long_or_dies_is_worth_a_retry() {
     let mut stand = Stand::deployed("ubuntu", "22.04");
     stand.offer("2.0", "while [ ! -e /etc/go ]; do sleep 0.05; done");
-    let running = stand.start_update();
+    stand.pack.env.push(("LAAS_LOG", "debug".to_owned()));
+    let mut running = stand.start_update();
+    // A host that is lost before it has said so is told to begin once more.
+    running.hear("updates are being installed");
     wait_for("the installation", || {
         let log = stand.read("/var/lib/laas-update/log");
         log.contains("Setting up").then_some(())
