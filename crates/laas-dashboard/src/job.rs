@@ -144,13 +144,19 @@ impl Job {
         let mut tasks = Vec::new();
         for (kind, group) in payload {
             let Some(group) = group.as_object() else {
-                tracing::warn!(job = id, kind, "the tasks of this kind can't be read");
+                tracing::warn!(
+                    job = id,
+                    kind = quote(kind),
+                    "the tasks of this kind can't be read"
+                );
                 continue;
             };
             for (task, delta) in group {
                 match task.parse() {
                     Ok(task) => tasks.push(Task::new(task, kind, delta.clone())),
-                    Err(error) => tracing::warn!(job = id, kind, %error, "a task can't be addressed"),
+                    Err(error) => {
+                        tracing::warn!(job = id, kind = quote(kind), %error, "a task can't be addressed");
+                    }
                 }
             }
         }
@@ -168,7 +174,7 @@ impl Task {
     /// `kind` is the task's group in the payload: `hardware`, `network`, `access`, `software`, `snapshot`.
     pub fn new(id: TaskId, kind: &str, delta: Value) -> Self {
         let work = read_work(kind, &delta).unwrap_or_else(|why| Work::Malformed {
-            kind: kind.to_owned(),
+            kind: quote(kind),
             why,
         });
         Self {
@@ -217,13 +223,12 @@ pub fn is_over(tasks: &[Task]) -> bool {
     tasks.iter().any(|task| task.work.is_release(&powered))
 }
 
-/// The hosts that are to be on.
+/// The hosts that are to be on: all whose hardware task does not say `off`, also one that can't be worked on, such as
+/// for an image that FOG does not have.
 pub fn powered<'a>(tasks: impl IntoIterator<Item = &'a Task>) -> BTreeSet<HostName> {
-    let powered = |task: &Task| match &task.work {
-        Work::Hardware {
-            host, power: true, ..
-        } => Some(host.clone()),
-        _ => None,
+    let powered = |task: &Task| {
+        let map = task.delta.as_object().filter(|_| task.kind == "hardware")?;
+        (read_power(map) != Some(false)).then(|| name(map, "id").ok())?
     };
     tasks.into_iter().filter_map(powered).collect()
 }
@@ -258,11 +263,7 @@ fn read_work(kind: &str, delta: &Value) -> Result<Work, String> {
 
 fn read_hardware(map: &Map<String, Value>) -> Result<Work, String> {
     let host = name(map, "id")?;
-    let power = match map.get("power").and_then(Value::as_str) {
-        Some(power) if power.eq_ignore_ascii_case("off") => false,
-        Some(power) if power.eq_ignore_ascii_case("on") => true,
-        _ => return Err("`power` is neither `on` nor `off`".to_owned()),
-    };
+    let power = read_power(map).ok_or("`power` is neither `on` nor `off`")?;
     if !power {
         return Ok(Work::Hardware {
             host,
@@ -279,8 +280,16 @@ fn read_hardware(map: &Map<String, Value>) -> Result<Work, String> {
         power,
         image: Some(image),
         hostname: Some(name(map, "hostname")?),
-        ipmi: flag(map.get("ipmi_create")).unwrap_or(false),
+        ipmi: is_set(map, "ipmi_create")?,
     })
+}
+
+fn read_power(map: &Map<String, Value>) -> Option<bool> {
+    match map.get("power")?.as_str()? {
+        power if power.eq_ignore_ascii_case("off") => Some(false),
+        power if power.eq_ignore_ascii_case("on") => Some(true),
+        _ => None,
+    }
 }
 
 fn read_network(map: &Map<String, Value>) -> Result<Work, String> {
@@ -317,7 +326,7 @@ fn read_vlan(vlan: &Value) -> Result<Vlan, String> {
 
 fn read_access(map: &Map<String, Value>) -> Result<Work, String> {
     let user = || number(map.get("user")).ok_or("`user` is not a number");
-    let revoke = flag(map.get("revoke")).unwrap_or(false);
+    let revoke = is_set(map, "revoke")?;
     match map.get("access_type").and_then(Value::as_str) {
         Some("vpn") => Ok(Work::Vpn {
             user: user()?,
@@ -329,10 +338,14 @@ fn read_access(map: &Map<String, Value>) -> Result<Work, String> {
             let context = map.get("context").and_then(Value::as_object);
             let context = context.ok_or("`context` is missing")?;
             let key = context.get("key").and_then(Value::as_str).unwrap_or_default();
-            if key.trim().is_empty() {
+            let key = key.trim();
+            if key.is_empty() {
                 return Err("the key is empty".to_owned());
             }
-            if key.trim().len() > LONGEST_KEY {
+            if key.contains(|c: char| c.is_control() && c != '\t') {
+                return Err("the key is not one line of text".to_owned());
+            }
+            if key.len() > LONGEST_KEY {
                 return Err(format!(
                     "the key is longer than {} KiB, so it is no SSH public key",
                     LONGEST_KEY >> 10
@@ -349,7 +362,7 @@ fn read_access(map: &Map<String, Value>) -> Result<Work, String> {
             });
             Ok(Work::Key {
                 user: user()?,
-                key: key.trim().to_owned(),
+                key: key.to_owned(),
                 hosts: hosts.collect::<Result<_, String>>()?,
                 revoke,
             })
@@ -367,7 +380,7 @@ fn lab_token(map: &Map<String, Value>) -> Option<&str> {
 
 fn read_software(map: &Map<String, Value>) -> Result<Work, String> {
     let opnfv = map.get("opnfv").and_then(Value::as_object);
-    Ok(Work::Software(opnfv.map_or(Ok(None), Opnfv::read)?))
+    Ok(Work::Software(Opnfv::read(opnfv.ok_or("`opnfv` is no object")?)?))
 }
 
 fn name<T: std::str::FromStr<Err: Display>>(map: &Map<String, Value>, key: &str) -> Result<T, String> {
@@ -385,6 +398,12 @@ fn number(value: Option<&Value>) -> Option<u64> {
     }
 }
 
+/// False if nothing is said.
+fn is_set(map: &Map<String, Value>, key: &str) -> Result<bool, String> {
+    let value = map.get(key).or(Some(&Value::Bool(false)));
+    flag(value).ok_or_else(|| format!("`{key}` is neither true nor false"))
+}
+
 fn flag(value: Option<&Value>) -> Option<bool> {
     match value? {
         Value::Bool(flag) => Some(*flag),
@@ -395,7 +414,7 @@ fn flag(value: Option<&Value>) -> Option<bool> {
 }
 
 fn quote(text: &str) -> String {
-    text.chars().take(LONGEST_QUOTE).collect()
+    text.escape_debug().take(LONGEST_QUOTE).collect()
 }
 
 fn text(error: impl Display) -> String {

@@ -8,8 +8,7 @@ use std::str::FromStr;
 
 /// The most hosts of a task, as everywhere.
 const MOST_HOSTS: usize = 400;
-const LONGEST_TEXT: usize = 100;
-const LONGEST_PATH: usize = 200;
+const LONGEST_TEXT: usize = 200;
 
 /// An OPNFV installation, as a booking asks for it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -57,7 +56,7 @@ impl FromStr for DocumentPath {
         let below = text
             .strip_prefix('/')
             .is_some_and(|rest| rest.split('/').all(segment));
-        if !below || text.len() > LONGEST_PATH {
+        if !below || text.len() > LONGEST_TEXT {
             return Err(DocumentPathError {
                 text: text.escape_debug().take(LONGEST_TEXT).collect(),
             });
@@ -91,10 +90,13 @@ impl Opnfv {
     /// # Errors
     /// It asks for something that can't be understood.
     pub fn read(opnfv: &Map<String, Value>) -> Result<Option<Self>, String> {
+        if opnfv.is_empty() {
+            return Ok(None);
+        }
         let text = |name: &str| match opnfv.get(name) {
             None | Some(Value::Null) => Ok(None),
-            Some(Value::String(text)) if text.chars().count() <= LONGEST_TEXT * 2 => Ok(Some(text.as_str())),
-            Some(_) => Err(format!("`{name}` is no text of a sensible length")),
+            Some(Value::String(text)) if is_plain(text) => Ok(Some(text.as_str())),
+            Some(_) => Err(format!("`{name}` is no plain text of a sensible length")),
         };
         let path = |name: &str| match text(name)?.filter(|text| !text.is_empty()) {
             Some(text) => text
@@ -103,17 +105,19 @@ impl Opnfv {
                 .map_err(|error| format!("`{name}`: {error}")),
             None => Ok(None),
         };
-        let Some(installer) = text("installer")? else {
-            return Ok(None);
-        };
         Ok(Some(Self {
-            installer: installer.to_owned(),
+            installer: text("installer")?.ok_or("`installer` is missing")?.to_owned(),
             scenario: text("scenario")?.ok_or("`scenario` is missing")?.to_owned(),
             pdf: path("pdf")?,
             idf: path("idf")?,
             roles: read_roles(opnfv.get("roles"))?,
         }))
     }
+}
+
+/// Whether it is short, and holds nothing that a terminal or a quoted word would not show as it is.
+fn is_plain(text: &str) -> bool {
+    text.len() <= LONGEST_TEXT && text.escape_debug().eq(text.chars())
 }
 
 /// `[{"pod1": "Jumphost"}, {"pod2": "Compute"}]`
@@ -126,12 +130,12 @@ fn read_roles(roles: Option<&Value>) -> Result<Vec<Role>, String> {
     let mut read = Vec::new();
     for entry in entries {
         for (host, role) in entry.as_object().ok_or("a role names no host")? {
-            let role = role.as_str().filter(|role| role.len() <= LONGEST_TEXT);
+            let role = role.as_str().filter(|role| is_plain(role));
             read.push(Role {
                 host: host
                     .parse()
                     .map_err(|error: laas_core::names::ParseError| error.to_string())?,
-                role: role.ok_or("a role is no text")?.to_owned(),
+                role: role.ok_or("a role is no plain text")?.to_owned(),
             });
         }
     }

@@ -28,8 +28,11 @@ pub fn claim(
         release,
         ..Record::default()
     };
+    // What was given stays given, also if the task can't be understood any more.
     let fresh = Record {
         given: record.as_ref().is_some_and(Record::has_given),
+        host: fresh.host.or_else(|| record.as_ref()?.host.clone()),
+        user: fresh.user.or_else(|| record.as_ref()?.user),
         ..fresh
     };
     match record {

@@ -58,6 +58,7 @@ fn what_cannot_be_done_is_kept_with_its_reason() {
         ("hardware", on("image", json!(-1)), "`image`"),
         ("hardware", on("image", json!("ubuntu2004")), "`image`"),
         ("hardware", on("hostname", json!("$(reboot)")), "`hostname`"),
+        ("hardware", on("ipmi_create", json!("maybe")), "`ipmi_create`"),
         ("network", json!({"lab_token": "null"}), "exactly one host"),
         ("network", json!({"pod1": {}, "pod2": {}}), "exactly one host"),
         ("network", json!({"pod1": {"eth0": []}}), "is not a MAC"),
@@ -80,7 +81,21 @@ fn what_cannot_be_done_is_kept_with_its_reason() {
             ssh(json!({"key": "ssh-ed25519 AAAA", "hosts": ["a b"]})),
             "is not a host name",
         ),
+        (
+            "access",
+            ssh(json!({"key": "ssh-ed25519 AAAA\nssh-rsa BBBB", "hosts": []})),
+            "one line",
+        ),
         ("access", json!({"access_type": "vpn"}), "`user`"),
+        (
+            "access",
+            json!({"access_type": "vpn", "user": 3, "revoke": "maybe"}),
+            "`revoke`",
+        ),
+        // Only an empty order says that the booking is over.
+        ("software", json!({}), "`opnfv`"),
+        ("software", json!({"opnfv": null}), "`opnfv`"),
+        ("software", json!({"opnfv": {"scenario": "x"}}), "`installer`"),
         ("snapshot", json!({"dashboard_id": 5}), "`host` is missing"),
     ] {
         match work(kind, delta.clone()) {

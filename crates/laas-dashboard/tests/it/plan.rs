@@ -23,7 +23,7 @@ fn plan_new(tasks: Vec<Task>) -> Plan {
     })
 }
 
-fn new(tasks: Vec<Task>) -> Situation<'static> {
+pub fn new(tasks: Vec<Task>) -> Situation<'static> {
     Situation {
         job: 1,
         all: Some(tasks.clone()),
@@ -201,6 +201,13 @@ fn a_host_without_networks_is_no_release() {
     };
     let with = plan_new(vec![network(), hardware()]);
     assert!(with.hosts[0].network.is_some() && with.release.is_none());
+    // A snapshot's image is booked as -1, and no power is not `off`.
+    for (key, value) in [("image", json!(-1)), ("power", json!(null))] {
+        let mut delta = hardware().delta;
+        delta[key] = value;
+        let with = plan_new(vec![network(), Task::new(id(2), "hardware", delta)]);
+        assert!(with.release.is_none() && with.unsupported.len() == 1, "{key}");
+    }
     // The hardware is done already, and in no list that was asked.
     let later = plan(Situation {
         all: Some(vec![network(), hardware()]),
@@ -371,6 +378,26 @@ fn what_only_the_ledger_knows() {
             "{why}, and somebody is at it"
         );
     }
+}
+
+#[test]
+fn a_host_stays_its_jobs_when_its_task_becomes_garbage() {
+    let record = Record {
+        state: 200,
+        host: Some("pod1".parse().unwrap()),
+        ..Record::default()
+    };
+    let known = Known {
+        record: Some(record),
+        busy: false,
+    };
+    let planned = plan(Situation {
+        known: BTreeMap::from([(id(1), known)]),
+        ..new(vec![Task::new(id(1), "hardware", json!({"id": "pod1\n"}))])
+    });
+    let claim = &planned.claims[&id(1)];
+    assert_eq!(planned.unsupported.len(), 1);
+    assert!(claim.given && claim.host.as_ref().is_some_and(|host| host.as_str() == "pod1"));
 }
 
 #[test]

@@ -1,0 +1,254 @@
+//! Each value and each name in what the dashboard hands out, replaced by what nobody expects there.
+
+use crate::plan::new;
+use laas_dashboard::{Job, Plan, Situation, plan};
+use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
+
+/// The longest key of a user, in bytes; every other text of a plan is far shorter.
+const LONGEST_KEY: usize = 16 << 10;
+const LONGEST_TEXT: usize = 400;
+
+const TEXTS: [&str; 24] = [
+    "",
+    " ",
+    "'",
+    "\"; reboot; \"",
+    "pod1\npod2",
+    "pod1\r\nHost: evil",
+    "$(reboot)",
+    "`reboot`",
+    "../../etc/passwd",
+    "..",
+    "/",
+    "*)(uid=*",
+    "cn=admin,dc=lab\\2c",
+    "<a>&b;<!--",
+    "a\0b",
+    "\u{1b}[2J\u{7}",
+    "\u{202e}1dop",
+    "pod1\u{200b}",
+    "ｐｏｄ１",
+    "{{ st2kv.system.lab_auth_token }}",
+    "{% include '/etc/passwd' %}",
+    "<% $.st2kv.system.lab_auth_token %>",
+    "-oProxyCommand=reboot",
+    "%2e%2e%2f",
+];
+
+fn values(longest: usize) -> Vec<Value> {
+    let wrong = [
+        json!(null),
+        json!(true),
+        json!(-1),
+        json!(0),
+        json!(0.5),
+        json!(4095),
+        json!(u64::MAX),
+        json!(1e300),
+        json!([]),
+        json!({}),
+        json!([[["pod1"]]]),
+        json!({"pod1": {"pod1": "pod1"}}),
+    ];
+    let texts = TEXTS.into_iter().map(Value::from);
+    wrong
+        .into_iter()
+        .chain(texts)
+        .chain([json!("x".repeat(longest))])
+        .collect()
+}
+
+/// A booking that begins and one that was cancelled, as the dashboards of 2019 and 2022 have them; and how long the
+/// longest text is that is tried there.
+fn lists() -> [(&'static str, Value, usize); 3] {
+    let read = |name: &str| {
+        let path = format!("{}/tests/captures/{name}.json", env!("CARGO_MANIFEST_DIR"));
+        serde_json::from_str::<Value>(&std::fs::read_to_string(path).unwrap()).unwrap()
+    };
+    [
+        ("new of 2019", read("jobs-new"), 1 << 15),
+        ("new of 2022", of_2022(read("jobs-new")), 1 << 20),
+        ("cancelled", of_2022(read("jobs-new-cancelled-early")), 1 << 15),
+    ]
+}
+
+fn of_2022(mut list: Value) -> Value {
+    for job in list.as_array_mut().unwrap() {
+        let Some(tasks) = job.pointer_mut("/payload/hardware") else {
+            continue;
+        };
+        for delta in tasks.as_object_mut().unwrap().values_mut() {
+            let is_on = delta["power"] == "on";
+            delta["image"] = json!("17");
+            delta["hostname"] = json!("next");
+            delta["ipmi_create"] = json!(if is_on { "True" } else { "False" });
+        }
+    }
+    list
+}
+
+/// The pointers to everything below the root.
+fn pointers(value: &Value, below: &str, found: &mut Vec<String>) {
+    let mut add = |name: &str, value: &Value| {
+        let pointer = format!("{below}/{name}");
+        pointers(value, &pointer, found);
+        found.push(pointer);
+    };
+    match value {
+        Value::Array(items) => items
+            .iter()
+            .enumerate()
+            .for_each(|(n, item)| add(&n.to_string(), item)),
+        Value::Object(map) => map.iter().for_each(|(name, value)| add(name, value)),
+        _ => {}
+    }
+}
+
+/// The same with another name at the pointer; nothing if none stands there.
+fn renamed(list: &Value, pointer: &str, name: &str) -> Option<Value> {
+    let (parent, old) = pointer.rsplit_once('/')?;
+    let mut list = list.clone();
+    let map = list.pointer_mut(parent)?.as_object_mut()?;
+    let entries = std::mem::take(map).into_iter();
+    let rename = |(key, value)| (if key == old { name.to_owned() } else { key }, value);
+    *map = entries.map(rename).collect::<Map<_, _>>();
+    Some(list)
+}
+
+/// What the list says as it came.
+struct Before {
+    list: Value,
+    jobs: Vec<Job>,
+    plans: BTreeMap<u64, Plan>,
+}
+
+impl Before {
+    fn new(list: Value) -> Self {
+        let jobs = Job::read_list(list.as_array().unwrap());
+        assert_eq!(jobs.len(), list.as_array().unwrap().len());
+        let plans = jobs.iter().map(|job| (job.id, plan_of(job))).collect();
+        Self { list, jobs, plans }
+    }
+
+    /// What becomes of the rest of the list.
+    fn assert_no_effect_elsewhere(&self, pointer: &str, after: &Value, what: &str) {
+        let after = Job::read_list(after.as_array().unwrap());
+        let mut parts = pointer.split('/').skip(1);
+        let touched: usize = parts.next().unwrap().parse().unwrap();
+        // The name of the task that it is in.
+        let touched_task = parts.nth(2);
+        for (number, job) in self
+            .jobs
+            .iter()
+            .enumerate()
+            .filter(|(number, _)| *number != touched)
+        {
+            assert!(after.contains(job), "{what}: job {number}");
+        }
+        let before = &self.jobs[touched];
+        let Some(job) = after.iter().find(|job| !self.jobs.contains(job)) else {
+            return;
+        };
+        let (planned, original) = (plan_of(job), &self.plans[&before.id]);
+        assert_harmless(&planned, what);
+        // Nobody's booking is over because of it.
+        assert!(planned.release.is_none() || original.release.is_some(), "{what}");
+        let Some(touched_task) = touched_task.filter(|_| job.id == before.id) else {
+            return;
+        };
+        for task in before
+            .tasks
+            .iter()
+            .filter(|task| task.id.as_str() != touched_task)
+        {
+            assert!(job.tasks.contains(task), "{what}: {}", task.id);
+            let fate = |plan: &Plan| {
+                (
+                    plan.tasks.iter().any(|t| t.task == task.id),
+                    plan.unsupported.iter().any(|u| u.task.task == task.id),
+                )
+            };
+            // An end that can't be read is waited for.
+            let waits = original.release.is_some() && planned.skipped.contains(&task.id);
+            assert!(waits || fate(&planned) == fate(original), "{what}: {}", task.id);
+        }
+    }
+}
+
+fn plan_of(job: &Job) -> Plan {
+    let situation = new(job.tasks.clone());
+    plan(Situation {
+        job: job.id,
+        ..situation
+    })
+}
+
+/// Each text and each name in it.
+fn texts<'a>(value: &'a Value, found: &mut Vec<(&'a str, &'a str)>, of: &'a str) {
+    match value {
+        Value::String(text) => found.push((of, text)),
+        Value::Array(items) => items.iter().for_each(|item| texts(item, found, of)),
+        Value::Object(map) => {
+            for (name, value) in map {
+                found.push(("", name));
+                texts(value, found, name);
+            }
+        }
+        _ => {}
+    }
+}
+
+fn assert_harmless(plan: &Plan, what: &str) {
+    let shown = json!(plan);
+    let mut found = Vec::new();
+    texts(&shown, &mut found, "");
+    for (of, text) in found {
+        let start: String = text.chars().take(100).collect();
+        let longest = if of == "key" { LONGEST_KEY } else { LONGEST_TEXT };
+        assert!(
+            text.len() <= longest,
+            "{what}: `{of}` is {} long: {start}",
+            text.len()
+        );
+        let is_plain = |c: char| {
+            !c.is_control() && (of == "key" || c.escape_debug().count() == 1 || "'\"\\".contains(c))
+        };
+        assert!(text.chars().all(is_plain), "{what}: `{of}` is {start:?}");
+    }
+}
+
+#[test]
+fn nothing_that_stands_in_a_job_has_an_effect_elsewhere() {
+    // That is how the dashboard says that the booking is over.
+    let over = [("/opnfv", json!({})), ("/revoke", json!(true))];
+    let mut tried = 0;
+    for (name, list, longest) in lists() {
+        let mut all = Vec::new();
+        pointers(&list, "", &mut all);
+        let before = Before::new(list);
+        for (pointer, value) in all
+            .iter()
+            .flat_map(|p| values(longest).into_iter().map(move |value| (p, value)))
+        {
+            if over
+                .iter()
+                .any(|(end, said)| pointer.ends_with(end) && value == *said)
+            {
+                continue;
+            }
+            let what = format!("{name}: {:.60} at {pointer}", value.to_string());
+            let mut after = before.list.clone();
+            *after.pointer_mut(pointer).unwrap() = value.clone();
+            before.assert_no_effect_elsewhere(pointer, &after, &what);
+            if let Some(after) = value
+                .as_str()
+                .and_then(|text| renamed(&before.list, pointer, text))
+            {
+                before.assert_no_effect_elsewhere(pointer, &after, &format!("{what}, as a name"));
+            }
+            tried += 1;
+        }
+    }
+    assert!(tried > 5000, "{tried}");
+}
