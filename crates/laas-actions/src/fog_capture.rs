@@ -86,7 +86,7 @@ impl Action for Args {
 
     fn run(self, context: &Context) -> Result<Output, Failure> {
         let config = context.config()?;
-        let fog_name = hosts::load(context, &self.host)?.fog_name;
+        let fog_name = hosts::load_alone(context, &self.host)?.fog_name;
         let fog = Fog::new(config.fog()?, config.timing.call());
         let capture = Capture {
             context,

@@ -66,7 +66,7 @@ impl Action for Args {
         let config = context.config()?;
         // An engine passes a parameter without a value as an empty one.
         let request = self.request.filter(|r| !r.is_empty());
-        let inventory = hosts::load(context, &self.host)?;
+        let inventory = hosts::load_alone(context, &self.host)?;
         let choice = self.wanted.choice(&inventory)?;
         let load = || fog_tasks::load::<Record>(context, RECORD, &self.host);
         let done = |record: Option<&Record>, image| match (record, &request) {

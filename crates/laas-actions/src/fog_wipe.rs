@@ -84,7 +84,7 @@ impl Action for Args {
         let config = context.config()?;
         // An engine passes a parameter without a value as an empty one.
         let request = self.request.filter(|r| !r.is_empty());
-        let fog_name = hosts::load(context, &self.host)?.fog_name;
+        let fog_name = hosts::load_alone(context, &self.host)?.fog_name;
         let deadline = Deadline::after(config.timing.call());
         let held = lock::acquire(&format!("image_{}", self.host), &deadline).of_host(&self.host)?;
         let record: Option<Record> = fog_tasks::load(context, RECORD, &self.host)?;

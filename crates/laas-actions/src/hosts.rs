@@ -93,6 +93,16 @@ pub fn load(context: &Context, name: &HostName) -> Result<Host, Failure> {
         .of_host(name)
 }
 
+/// As [`load`], for what changes the host's disk: it must not be another host's, see [`Host::load_alone`].
+///
+/// # Errors
+/// As [`load`], or the entry can be confused with another one.
+pub fn load_alone(context: &Context, name: &HostName) -> Result<Host, Failure> {
+    Host::load_alone(context.datastore()?, name)
+        .at_peer("datastore")
+        .of_host(name)
+}
+
 /// How to log in where the host answers when it is on one of `vlans`.
 ///
 /// # Errors

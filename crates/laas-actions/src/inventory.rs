@@ -10,6 +10,7 @@ pub use lab::{Entry, Lab};
 use laas_core::action::{Action, Context};
 use laas_core::datastore::Datastore;
 use laas_core::failure::Context as _;
+use laas_core::names::legible;
 use laas_core::{Failure, Kind};
 use serde::Serialize;
 use serde_json::Value;
@@ -20,6 +21,8 @@ const YAML: &str = "inventory.yaml";
 const JSON: &str = "hosts.json";
 /// What is beside a file of keys that anybody may read.
 const SECRETS: &str = "secrets.json";
+/// Of what is wrong, in characters: it names what stands in the file.
+const LONGEST_WHAT: usize = 300;
 /// Who may read a file: everybody, or its owner only.
 const OPEN: u32 = 0o644;
 const CLOSED: u32 = 0o600;
@@ -110,7 +113,7 @@ impl Mistake {
     pub fn new(line: usize, what: impl Into<String>) -> Self {
         Self {
             line,
-            what: what.into(),
+            what: legible(&what.into(), LONGEST_WHAT),
             hint: None,
             host: None,
         }
@@ -321,12 +324,7 @@ fn tell(file: &Path, mistakes: &[Mistake]) {
         return;
     }
     for mistake in mistakes {
-        eprintln!(
-            "{}:{}: {}",
-            file.display(),
-            mistake.line,
-            mistake.what.escape_debug()
-        );
+        eprintln!("{}:{}: {}", file.display(), mistake.line, mistake.what);
         if let Some(hint) = &mistake.hint {
             eprintln!("  hint: {hint}");
         }

@@ -104,7 +104,7 @@ fn note(context: &Context, name: &HostName, request: &str, dry_run: bool) -> Res
     if let Some(before) = Before::load(context, name)?.filter(|b| b.request == request) {
         return Ok(noted(false, before));
     }
-    let host = hosts::load(context, name)?;
+    let host = hosts::load_alone(context, name)?;
     let keys = match fog_image::has_begun(context, name, request)? {
         true => Vec::new(),
         // A host that is off tells nothing, which is no reason to stop.

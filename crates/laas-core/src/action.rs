@@ -2,6 +2,7 @@
 
 use crate::config::Config;
 use crate::datastore::{Datastore, DatastoreError};
+use crate::names::legible;
 use crate::wait::{self, Stop};
 use crate::{Failure, Kind, env_vars};
 
@@ -21,6 +22,9 @@ const CANCEL_POLL: Duration = Duration::from_secs(5);
 /// How long an engine that has sent a signal is waited for when it is asked whether that is a cancel: it also stops
 /// its actions at a timeout, and when it is stopped itself and no longer answers.
 const SIGNAL_ASK: Duration = Duration::from_secs(2);
+
+/// Of what is wrong with the arguments, in characters: a value that can't be taken is repeated in it.
+const LONGEST_MISUSE: usize = 400;
 
 /// What an action is made of: arguments, an output and `run`.
 pub trait Action: clap::Args {
@@ -131,15 +135,7 @@ pub fn main<A: Action>() -> ExitCode {
     {
         Ok(args) => args,
         Err(error) if !error.use_stderr() => error.exit(),
-        Err(error) => {
-            let text = error.to_string();
-            let first = text
-                .lines()
-                .next()
-                .unwrap_or_default()
-                .trim_start_matches("error: ");
-            return finish(&Failure::input(first).hint(format!("see `{} --help`", A::NAME)));
-        }
+        Err(error) => return finish(&misuse::<A>(&error.to_string())),
     };
     watch_for_cancel();
     match args.run(&Context::default()) {
@@ -154,6 +150,18 @@ pub fn main<A: Action>() -> ExitCode {
             finish(&failure)
         }
     }
+}
+
+/// What clap says of the arguments, as one line; the values that it would take are the hint.
+fn misuse<A: Action>(said: &str) -> Failure {
+    // Usage and tips follow.
+    let said = said.split("\n\n").next().unwrap_or_default();
+    let (said, hint) = match said.split_once("\n  [possible values: ") {
+        Some((said, values)) => (said, format!("possible values: {}", values.trim_end_matches(']'))),
+        None => (said, format!("see `{} --help`", A::NAME)),
+    };
+    let words: Vec<_> = said.trim_start_matches("error: ").split_whitespace().collect();
+    Failure::input(legible(&words.join(" "), LONGEST_MISUSE)).hint(hint)
 }
 
 /// Sets up the log on stderr, as much as `LAAS_LOG` asks for. An event is one line there, without anything that a

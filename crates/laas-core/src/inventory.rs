@@ -1,14 +1,20 @@
 //! The lab's machines as `hosts.json` describes them.
 
 use crate::datastore::{Datastore, DatastoreError};
-use crate::names::BmcSlot;
-use crate::{Classify, HostName, Kind, Mac, Secret, VlanId};
-use serde::Deserialize;
+use crate::names::{Address, BmcSlot, Label, legible};
+use crate::{Classify, HostName, Kind, Mac, Secret, VlanId, parallel};
+use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use std::collections::BTreeMap;
+use std::fmt::Display;
+use std::str::FromStr;
 
 /// Host key of the list of all host names.
 const HOSTS: &str = "hosts";
+/// How many entries are read side by side.
+const AT_ONCE: u64 = 8;
+/// Of what a parser says, in characters: it repeats what it can't take.
+const LONGEST_WORDS: usize = 200;
 
 /// One machine, as its key in the datastore says.
 #[derive(Clone, Debug, Deserialize)]
@@ -19,8 +25,10 @@ pub struct Host {
     #[serde(default)]
     pub dashboard_id: Option<Value>,
     /// The name that FOG knows the host by.
+    #[serde(deserialize_with = "checked::<Label, _>")]
     pub fog_name: String,
     /// A name or address that resolves to the host, wherever it is at the moment.
+    #[serde(deserialize_with = "checked::<Address, _>")]
     pub hostname: String,
     #[serde(default)]
     pub ubuntu_image: Option<u64>,
@@ -28,10 +36,10 @@ pub struct Host {
     pub centos_image: Option<u64>,
     #[serde(default)]
     pub suse_image: Option<u64>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub interfaces: BTreeMap<String, Interface>,
     /// The host's reserved address by VLAN id, for labs without a DNS that follows DHCP.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "addresses")]
     pub addresses: BTreeMap<String, String>,
     /// How to reach its BMC.
     #[serde(default)]
@@ -46,6 +54,7 @@ pub struct Interface {
     #[serde(default)]
     pub bus: Option<String>,
     /// The management address of the switch.
+    #[serde(deserialize_with = "checked::<Address, _>")]
     pub switch: String,
     /// The port's name on the switch, `Ethernet1/34`.
     pub port: String,
@@ -57,13 +66,16 @@ pub struct Interface {
 #[derive(Clone, Debug, Deserialize)]
 pub struct Bmc {
     /// `ipmi` (the default) or `redfish`.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub driver: BmcDriver,
+    #[serde(deserialize_with = "checked::<Address, _>")]
     pub address: String,
     #[serde(default)]
     pub port: Option<u16>,
+    #[serde(deserialize_with = "checked::<Label, _>")]
     pub user: String,
     /// The (encrypted) datastore key of the password.
+    #[serde(deserialize_with = "checked::<Label, _>")]
     pub password_key: String,
     /// IPMI cipher suite: 17 (the default) or 3.
     #[serde(default)]
@@ -73,7 +85,7 @@ pub struct Bmc {
     pub user_slot: Option<BmcSlot>,
     /// How the certificate of a Redfish service is verified. BMCs come with one that they signed themselves: give it
     /// as `ca`.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub tls: crate::http::Tls,
     /// For the dashboard; asked from the BMC if it is absent.
     #[serde(default)]
@@ -122,6 +134,12 @@ pub enum InventoryError {
     },
     #[error("host `{host}` is not in the datastore's list `hosts`")]
     Unlisted { host: HostName },
+    #[error("the hosts `{host}` and `{other}` have the same {what}, so nobody knows which one it is of")]
+    Ambiguous {
+        host: HostName,
+        other: HostName,
+        what: &'static str,
+    },
 }
 
 /// What a parser said, when it quotes nothing secret.
@@ -133,7 +151,10 @@ impl Classify for InventoryError {
     fn kind(&self) -> Kind {
         match self {
             Self::Datastore(source) => source.kind(),
-            Self::Missing { .. } | Self::Malformed { .. } | Self::Unlisted { .. } => Kind::Input,
+            Self::Missing { .. }
+            | Self::Malformed { .. }
+            | Self::Unlisted { .. }
+            | Self::Ambiguous { .. } => Kind::Input,
         }
     }
 
@@ -147,6 +168,9 @@ impl Classify for InventoryError {
             Self::Unlisted { host } => Some(format!(
                 "add `{host}` to the key `{HOSTS}`, or check the spelling"
             )),
+            Self::Ambiguous { host, other, .. } => Some(format!(
+                "correct the key `{host}` or `{other}`; `laas.inventory` finds such mistakes"
+            )),
         }
     }
 }
@@ -157,13 +181,65 @@ impl Host {
     /// # Errors
     /// It is unlisted, missing or malformed, or the datastore can't be read.
     pub fn load(datastore: &Datastore, name: &HostName) -> Result<Self, InventoryError> {
-        if !names(datastore)?.contains(name) {
+        // Another name in the list may be none; that is for those to say who want them all.
+        let listed: Vec<Value> = parse(HOSTS, &read(datastore, HOSTS)?, true)?;
+        if !listed.contains(&Value::from(name.as_str())) {
             return Err(InventoryError::Unlisted { host: name.clone() });
         }
+        Self::load_listed(datastore, name)
+    }
+
+    fn load_listed(datastore: &Datastore, name: &HostName) -> Result<Self, InventoryError> {
         let value = read(datastore, name.as_str())?;
         let mut host: Self = parse(name.as_str(), &value, true)?;
         host.name = name.clone();
         Ok(host)
+    }
+
+    /// As [`Host::load`], for what destroys: nothing of the host may be another one's as well. Other hosts whose entries
+    /// can't be read don't count.
+    ///
+    /// # Errors
+    /// As [`Host::load`], or it can be confused with another host.
+    pub fn load_alone(datastore: &Datastore, name: &HostName) -> Result<Self, InventoryError> {
+        let host = Self::load(datastore, name)?;
+        let listed: Vec<Value> = parse(HOSTS, &read(datastore, HOSTS)?, true)?;
+        let others = listed.iter().filter_map(|listed| listed.as_str()?.parse().ok());
+        let others: Vec<HostName> = others.filter(|other| other != name).collect();
+        let entries = parallel::map(&others, AT_ONCE, |other| Self::load_listed(datastore, other));
+        for other in entries {
+            match other {
+                Ok(other) => {
+                    if let Some(what) = host.shared(&other) {
+                        let (host, other) = (host.name, other.name);
+                        return Err(InventoryError::Ambiguous { host, other, what });
+                    }
+                }
+                Err(error @ InventoryError::Datastore(_)) => return Err(error),
+                Err(_) => {}
+            }
+        }
+        Ok(host)
+    }
+
+    /// What no two hosts may have, and these two have.
+    fn shared(&self, other: &Self) -> Option<&'static str> {
+        let cards = |same: fn(&Interface, &Interface) -> bool| {
+            let mut all = self.interfaces.values();
+            all.any(|own| other.interfaces.values().any(|card| same(own, card)))
+        };
+        let bmc = |host: &Self| host.bmc.as_ref().map(|bmc| (bmc.address.clone(), bmc.port));
+        if self.fog_name == other.fog_name {
+            Some("`fog_name`")
+        } else if cards(|a, b| a.mac == b.mac) {
+            Some("MAC address")
+        } else if cards(|a, b| (&a.switch, &a.port) == (&b.switch, &b.port)) {
+            Some("port of a switch")
+        } else if bmc(self).is_some() && bmc(self) == bmc(other) {
+            Some("BMC")
+        } else {
+            None
+        }
     }
 
     /// The interface with this MAC.
@@ -230,8 +306,28 @@ fn parse<T: serde::de::DeserializeOwned>(
         key: key.to_owned(),
         line: e.line(),
         column: e.column(),
-        source: quotable.then(|| NotQuoted(e.to_string())),
+        source: quotable.then(|| NotQuoted(legible(&e.to_string(), LONGEST_WORDS))),
     })
+}
+
+/// The text, if it is a `T`.
+fn checked<'de, T: FromStr<Err: Display>, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    text.parse::<T>().map_err(serde::de::Error::custom)?;
+    Ok(text)
+}
+
+fn addresses<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String, String>, D::Error> {
+    let addresses: BTreeMap<String, Address> = or_default(deserializer)?;
+    let text = |(vlan, address): (String, Address)| (vlan, address.to_string());
+    Ok(addresses.into_iter().map(text).collect())
+}
+
+/// `null` is as good as nothing.
+fn or_default<'de, T: Default + Deserialize<'de>, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<T, D::Error> {
+    Option::deserialize(deserializer).map(Option::unwrap_or_default)
 }
 
 fn unnamed() -> HostName {

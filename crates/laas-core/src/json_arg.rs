@@ -1,10 +1,14 @@
 //! Structured parameters: JSON in the environment from an engine, JSON in a flag from a person.
 
 use crate::Failure;
+use crate::names::legible;
 use serde::de::DeserializeOwned;
 use std::convert::Infallible;
 use std::marker::PhantomData;
 use std::str::FromStr;
+
+/// Of what the parser says, in characters: it repeats what it can't take.
+const LONGEST_WORDS: usize = 200;
 
 /// A parameter that is an array or an object. An argument is declared as
 ///
@@ -46,7 +50,8 @@ impl<T: DeserializeOwned> JsonArg<T> {
             let error = if text == "null" {
                 format!("`{name}` is missing")
             } else {
-                format!("`{name}` is not the JSON that is expected: {e}")
+                let why = legible(&e.to_string(), LONGEST_WORDS);
+                format!("`{name}` is not the JSON that is expected: {why}")
             };
             Failure::input(error).hint(format!("give JSON in `--{name}` or in `{variable}`"))
         })

@@ -21,6 +21,25 @@ fn shorten(text: &str) -> String {
     short
 }
 
+/// The text as one line that shows each character, without its middle if it is longer than `most`: its beginning says
+/// what it is about, its end what is wrong.
+pub fn legible(text: &str, most: usize) -> String {
+    let shown = |c: char| match c {
+        '\'' | '"' | '\\' => c.to_string(),
+        c => c.escape_debug().to_string(),
+    };
+    let chars: Vec<String> = text.chars().map(shown).collect();
+    if chars.len() <= most {
+        return chars.concat();
+    }
+    let half = most / 2;
+    format!(
+        "{}…{}",
+        chars[..half].concat(),
+        chars[chars.len() - half..].concat()
+    )
+}
+
 fn error(text: &str, what: &'static str) -> ParseError {
     ParseError {
         text: text.to_owned(),
@@ -186,6 +205,44 @@ impl FromStr for AccountName {
     }
 }
 
+/// Where something answers: a name, or an IP address, maybe with a port.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Address(String);
+
+impl FromStr for Address {
+    type Err = ParseError;
+
+    fn from_str(text: &str) -> Result<Self, ParseError> {
+        let ok = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | ':' | '[' | ']' | '%');
+        // The longest name of the DNS (RFC 1035).
+        if text.is_empty() || text.len() > 253 || !text.chars().all(ok) || text.starts_with(['.', '-']) {
+            return Err(error(
+                text,
+                "a name or an IP address (letters, digits, `.`, `_`, `-`, `:`)",
+            ));
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+
+/// What something is called at a peer that has rules of its own: short, and of nothing but characters that can be seen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Label(String);
+
+impl FromStr for Label {
+    type Err = ParseError;
+
+    fn from_str(text: &str) -> Result<Self, ParseError> {
+        if text.trim().is_empty() || text.len() > 200 || legible(text, text.len()) != text {
+            return Err(error(
+                text,
+                "a name (at most 200 characters, all of which can be seen)",
+            ));
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+
 /// A slot of a BMC's table of accounts: a number in IPMI, the account's id in Redfish.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BmcSlot(String);
@@ -306,7 +363,16 @@ macro_rules! checked_text {
     )*};
 }
 
-checked_text!(HostName, SystemHostname, Mac, InterfaceName, AccountName, TaskId);
+checked_text!(
+    HostName,
+    SystemHostname,
+    Mac,
+    InterfaceName,
+    AccountName,
+    TaskId,
+    Address,
+    Label
+);
 
 #[cfg(test)]
 mod tests {
@@ -334,6 +400,22 @@ mod tests {
             assert!(bad.parse::<TaskId>().is_err(), "{bad:?}");
             assert!(bad.parse::<Mac>().is_err(), "{bad:?}");
             assert!(bad.parse::<BmcSlot>().is_err(), "{bad:?}");
+        }
+        for bad in [
+            "",
+            "a b",
+            "$(x)",
+            "../x",
+            "-x",
+            "a\n",
+            "ä",
+            "a/b",
+            &"x".repeat(254),
+        ] {
+            assert!(bad.parse::<Address>().is_err(), "{bad:?}");
+        }
+        for bad in ["", " ", "a\n", "a\0", "\u{202e}a", "\u{1b}[2J", &"x".repeat(201)] {
+            assert!(bad.parse::<Label>().is_err(), "{bad:?}");
         }
         for bad in [
             "",
@@ -366,6 +448,12 @@ mod tests {
         );
         assert!("aebe085c-2b8c-4dfc-a4fc-bb2fa5bb41da".parse::<TaskId>().is_ok());
         assert!("AEBE085C-2b8c-4dfc-a4fc-bb2fa5bb41da".parse::<TaskId>().is_err());
+        for good in ["10.2.0.1", "fd00::1", "[fe80::1%eno1]:8443", "pod1.lab.example"] {
+            assert_eq!(good.parse::<Address>().unwrap().as_str(), good);
+        }
+        for good in ["vm-1.1", "{pod 1}'s", "bmc_admin"] {
+            assert_eq!(good.parse::<Label>().unwrap().as_str(), good);
+        }
         assert_eq!("4094".parse::<VlanId>().unwrap().get(), 4094);
         assert!(
             ["0", "4095", "-1", "x"]
@@ -394,5 +482,12 @@ mod tests {
     fn a_megabyte_is_not_repeated_in_the_error() {
         let error = "x".repeat(1 << 20).parse::<HostName>().unwrap_err().to_string();
         assert!(error.len() < 200, "{}", error.len());
+        let long = format!("`{}` is wrong\n\u{202e}", "x".repeat(1 << 20));
+        let line = legible(&long, 60);
+        assert!(
+            line.starts_with("`xxx") && line.ends_with("xx` is wrong\\n\\u{202e}"),
+            "{line}"
+        );
+        assert_eq!(legible("`it's \"ä\"`", 60), "`it's \"ä\"`");
     }
 }

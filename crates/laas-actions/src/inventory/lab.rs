@@ -59,6 +59,9 @@ impl Lab {
                     let switches = self.switches.get_or_insert_default();
                     for (Key { name, .. }, node) in node.entries() {
                         let what = format!("switch `{name}`");
+                        if let Err(why) = schema::address(name) {
+                            self.mistakes.push(Mistake::new(node.line, why));
+                        }
                         let value =
                             schema::read(&what, node, schema::SWITCH, Syntax::Yaml, &mut self.mistakes);
                         switches.insert(name.clone(), value);
@@ -82,6 +85,13 @@ impl Lab {
                     let hint = "known are `hosts`, `switches` and `secrets`";
                     self.mistakes.push(Mistake::new(*line, what).hint(hint));
                 }
+            }
+        }
+        let secrets = root.get("secrets").map(Node::entries).unwrap_or_default();
+        for (Key { line, name }, _) in secrets {
+            if self.is_entry(name) {
+                let what = format!("the secret `{name}` has the name of something else");
+                self.mistakes.push(Mistake::new(*line, what));
             }
         }
         if self.hosts.is_empty() {
@@ -184,6 +194,14 @@ impl Lab {
         };
         let what = format!("host `{}`", key.name);
         let value = schema::read(&what, &node, schema::HOST, syntax, &mut self.mistakes);
+        // Of YAML it is made.
+        if syntax == Syntax::Json
+            && let Some(bmc) = node.get("bmc").filter(|bmc| !bmc.is_null())
+            && bmc.get("password_key").is_none_or(Node::is_null)
+        {
+            let what = format!("`bmc` of {what} has no `password_key`");
+            self.mistakes.push(Mistake::new(bmc.line, what));
+        }
         self.hosts.push((key.name.clone(), node, value));
     }
 
@@ -263,6 +281,12 @@ impl Lab {
                 let socket = socket.trim_end_matches(':').to_owned();
                 take("the BMC's address", socket, address.line, name, &mut mistakes);
             }
+            if let Some(key) = node.get("bmc").and_then(|bmc| bmc.get("password_key"))
+                && key.text().is_some_and(|key| self.is_entry(key))
+            {
+                let what = format!("the `password_key` of host `{name}` is the key of something else");
+                mistakes.push(Mistake::new(key.line, what).of(name));
+            }
             let images = ["ubuntu_image", "centos_image", "suse_image"];
             if images
                 .iter()
@@ -279,6 +303,11 @@ impl Lab {
         }
         self.mistakes.extend(mistakes);
         self.mistakes.sort_by_key(|mistake| mistake.line);
+    }
+
+    /// Whether the inventory has a key of this name that is no mere secret.
+    fn is_entry(&self, key: &str) -> bool {
+        key == HOSTS || key.starts_with(SWITCH) || self.hosts.iter().any(|(name, ..)| name == key)
     }
 
     /// The keys of the datastore, with the passwords apart; and the names of those that are to be set by hand.

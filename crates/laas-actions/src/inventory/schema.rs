@@ -2,7 +2,7 @@
 
 use super::Mistake;
 use super::tree::{Key, Kind, Node};
-use laas_core::names::{BmcSlot, InterfaceName};
+use laas_core::names::{Address, BmcSlot, InterfaceName, Label};
 use laas_core::{HostName, Mac, VlanId};
 use laas_switch::PortName;
 use serde_json::{Map, Value, json};
@@ -45,8 +45,8 @@ const fn required(name: &'static str, shape: Shape) -> Field {
 
 pub const HOST: &[Field] = &[
     field("dashboard_id", Shape::Scalar(any)),
-    required("fog_name", Shape::Text(some_text)),
-    required("hostname", Shape::Text(some_text)),
+    required("fog_name", Shape::Text(parsed::<Label>)),
+    required("hostname", Shape::Text(parsed::<Address>)),
     field("ubuntu_image", Shape::Scalar(id)),
     field("centos_image", Shape::Scalar(id)),
     field("suse_image", Shape::Scalar(id)),
@@ -56,18 +56,18 @@ pub const HOST: &[Field] = &[
 ];
 const INTERFACE: &[Field] = &[
     required("mac", Shape::Text(parsed::<Mac>)),
-    field("bus", Shape::Text(some_text)),
-    required("switch", Shape::Text(some_text)),
+    field("bus", Shape::Text(parsed::<Label>)),
+    required("switch", Shape::Text(parsed::<Address>)),
     required("port", Shape::Text(parsed::<PortName>)),
     required("name", Shape::Text(parsed::<InterfaceName>)),
 ];
 const BMC: &[Field] = &[
     field("driver", Shape::Text(|text| one_of(text, &["ipmi", "redfish"]))),
-    required("address", Shape::Text(some_text)),
+    required("address", Shape::Text(parsed::<Address>)),
     field("port", Shape::Scalar(|text| number::<u16>(text, "a port number"))),
-    required("user", Shape::Text(some_text)),
+    required("user", Shape::Text(parsed::<Label>)),
     field("password", Shape::Text(some_text)),
-    field("password_key", Shape::Text(some_text)),
+    field("password_key", Shape::Text(parsed::<Label>)),
     field(
         "cipher",
         Shape::Scalar(|text| number::<u8>(text, "a cipher suite: 17 or 3")),
@@ -79,7 +79,7 @@ const BMC: &[Field] = &[
 pub const SWITCH: &[Field] = &[
     field("driver", Shape::Text(|text| one_of(text, &["nxos", "eos"]))),
     field("url", Shape::Text(url)),
-    required("user", Shape::Text(some_text)),
+    required("user", Shape::Text(parsed::<Label>)),
     field("password", Shape::Text(some_text)),
     field("enable_password", Shape::Text(some_text)),
     field("tls", Shape::Map(TLS)),
@@ -116,18 +116,10 @@ pub fn read(what: &str, node: &Node, fields: &[Field], syntax: Syntax, mistakes:
         let whole = format!("`{name}` of {what}");
         let found = match field.shape {
             Shape::Scalar(read) => scalar(&whole, value, read, false, mistakes),
-            Shape::Text(read) => {
-                let strict = syntax == Syntax::Json;
-                let is_bare = matches!(value.kind, Kind::Scalar { quoted: false, .. });
-                if strict && is_bare {
-                    mistakes.push(Mistake::new(value.line, format!("{whole} is no text")));
-                    continue;
-                }
-                scalar(&whole, value, read, true, mistakes)
-            }
+            Shape::Text(read) => text(&whole, value, read, syntax, mistakes),
             Shape::Map(fields) => Some(self::read(&whole, value, fields, syntax, mistakes)),
-            Shape::Table(key) => Some(table(&whole, value, key, mistakes)),
-            Shape::Interfaces => Some(interfaces(&whole, value, syntax, mistakes)),
+            Shape::Table(key) => Some(table(&whole, value, key, syntax, mistakes)),
+            Shape::Interfaces => Some(interfaces(what, &whole, value, syntax, mistakes)),
         };
         if let Some(found) = found {
             map.insert(name.clone(), found);
@@ -150,10 +142,16 @@ pub fn interface_nodes(host: &Node) -> Vec<&Node> {
     }
 }
 
-fn interfaces(what: &str, node: &Node, syntax: Syntax, mistakes: &mut Vec<Mistake>) -> Value {
+fn interfaces(host: &str, what: &str, node: &Node, syntax: Syntax, mistakes: &mut Vec<Mistake>) -> Value {
     let mut map = Map::new();
     let mut add = |node: &Node, mistakes: &mut Vec<Mistake>| {
-        let one = read("an interface", node, INTERFACE, syntax, mistakes);
+        let one = read(
+            &format!("an interface of {host}"),
+            node,
+            INTERFACE,
+            syntax,
+            mistakes,
+        );
         let mac = one["mac"].as_str().map(str::to_owned);
         map.extend(mac.clone().map(|mac| (mac, one)));
         mac
@@ -164,7 +162,7 @@ fn interfaces(what: &str, node: &Node, syntax: Syntax, mistakes: &mut Vec<Mistak
             for (key, node) in entries {
                 let mac = add(node, mistakes);
                 if mac.is_some_and(|mac| !mac.eq_ignore_ascii_case(&key.name)) {
-                    let what = format!("the interface `{}` has another `mac`", key.name);
+                    let what = format!("the interface `{}` of {host} has another `mac`", key.name);
                     mistakes.push(Mistake::new(key.line, what));
                 }
             }
@@ -182,6 +180,7 @@ fn table(
     what: &str,
     node: &Node,
     key_of: fn(&str) -> Result<Value, String>,
+    syntax: Syntax,
     mistakes: &mut Vec<Mistake>,
 ) -> Value {
     if !matches!(node.kind, Kind::Map(_)) {
@@ -192,10 +191,26 @@ fn table(
         if let Err(why) = key_of(&key.name) {
             mistakes.push(Mistake::new(key.line, format!("in {what} {why}")));
         }
-        let found = scalar(what, value, some_text, true, mistakes);
+        let what = format!("`{}` of {what}", key.name);
+        let found = text(&what, value, parsed::<Address>, syntax, mistakes);
         map.extend(found.map(|found| (key.name.clone(), found)));
     }
     Value::Object(map)
+}
+
+fn text(
+    what: &str,
+    node: &Node,
+    read: fn(&str) -> Result<Value, String>,
+    syntax: Syntax,
+    mistakes: &mut Vec<Mistake>,
+) -> Option<Value> {
+    let is_bare = matches!(node.kind, Kind::Scalar { quoted: false, .. });
+    if syntax == Syntax::Json && is_bare {
+        mistakes.push(Mistake::new(node.line, format!("{what} is no text")));
+        return None;
+    }
+    scalar(what, node, read, true, mistakes)
 }
 
 fn scalar(
@@ -278,6 +293,11 @@ fn one_of(text: &str, known: &[&str]) -> Result<Value, String> {
 }
 
 /// Whether a host may be called so.
-pub fn host_name(text: &str) -> Result<(), String> {
-    text.parse::<HostName>().map(drop).map_err(|e| e.to_string())
+pub fn host_name(text: &str) -> Result<Value, String> {
+    parsed::<HostName>(text)
+}
+
+/// Whether a switch may be called so.
+pub fn address(text: &str) -> Result<Value, String> {
+    parsed::<Address>(text)
 }

@@ -188,11 +188,20 @@ fn what_goes_wrong_at_a_bmc_names_it_and_the_host() {
     for (args, word) in [
         (&["--command=on", "--force"][..], "soft"),
         (&["--command=dance"], "dance"),
+        (&[], "--command <COMMAND>"),
         (&["--host=pod2", "--command=on"], "cannot be used multiple"),
     ] {
         let error = lab.power(args).failed(2)["error"].to_string();
         assert!(error.contains(word), "{error}");
     }
+    let dance = lab.power(&["--command=dance"]).failed(2);
+    assert_eq!(
+        dance["hint"],
+        "possible values: status, on, off, soft, cycle, reset"
+    );
+    let long = format!("--command={}\n", "x".repeat(100_000));
+    let error = lab.power(&[&long]).failed(2)["error"].to_string();
+    assert!(error.len() < 500 && error.contains("invalid value"), "{error}");
     let without = lab
         .pack
         .run(env!("CARGO_BIN_EXE_ipmi_power"), &["--host=pod2", "--command=on"])

@@ -6,12 +6,14 @@ use serde_json::{Value, json};
 #[test]
 fn what_is_wrong_with_one_host_leaves_the_others_alone() {
     // Nobody answers there, which is no failure.
-    let host = json!({"fog_name": "x", "hostname": "127.77.0.1"});
+    let host = |fog_name: &str| json!({"fog_name": fog_name, "hostname": "127.77.0.1"});
     let keys = [
-        ("hosts", json!(["pod1", "pod2", "pod3"])),
+        ("hosts", json!(["pod1", "pod2", "pod3", "pod4", "pod5"])),
         ("pod1", json!("no host")),
-        ("pod2", host.clone()),
-        ("pod3", host),
+        ("pod2", host("two")),
+        ("pod3", host("three")),
+        ("pod4", host("same")),
+        ("pod5", host("same")),
     ];
     let pack = Pack::new(json!({"timing": {"call": 5}}), &keys);
     let note = |names: &[&str]| {
@@ -22,11 +24,13 @@ fn what_is_wrong_with_one_host_leaves_the_others_alone() {
     for (names, done) in [
         (&["pod1", "pod2", "pod3"][..], json!(["pod2", "pod3"])),
         (&["pod1"], json!([])),
+        // The disk of one must not be written for the other.
+        (&["pod4", "pod3"], json!(["pod3"])),
     ] {
         let failed = note(names).failed(2);
         assert_eq!(
             (&failed["host"], &failed["done"]["hosts"]),
-            (&json!("pod1"), &done),
+            (&json!(names[0]), &done),
             "{failed}"
         );
     }

@@ -2,5 +2,7 @@
 
 mod client;
 mod hostile;
+#[path = "../../../../tests/hostile.rs"]
+mod hostile_values;
 mod job;
 mod plan;
