@@ -11,7 +11,7 @@ use laas_core::failure::Context as _;
 use laas_core::json_arg::JsonArg;
 use laas_core::wait::{Deadline, Ended};
 use laas_core::{Failure, HostName, Kind, inventory, parallel};
-use laas_dashboard::{Dashboard, List, Work};
+use laas_dashboard::{Dashboard, DashboardError, List, Work};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
@@ -56,7 +56,7 @@ pub struct Output {
 #[derive(Debug, Serialize)]
 struct Row {
     host: HostName,
-    /// `None`: the dashboard does not know it.
+    /// `None`: the dashboard does not know it, or does not say.
     booked: Option<bool>,
     /// `None`: nobody asked its BMC, or it did not say.
     before: Option<Power>,
@@ -82,7 +82,7 @@ impl Action for Args {
         let names = names(context, self.hosts.get("hosts")?)?;
         let at_once = self.concurrency;
         // All of this before any host is touched: a dashboard that fails half-way says nothing about the rest.
-        let booked = ask(&dashboard, &names, at_once)?;
+        let mut rows = ask(&dashboard, &names, at_once)?;
         let lab = Lab {
             context,
             dashboard,
@@ -90,33 +90,25 @@ impl Action for Args {
             interval: Duration::from_secs(self.interval),
             next: Mutex::new(Instant::now()),
         };
-        let busy = lab.at_work()?;
-        let mut rows = parallel::map(&booked, at_once, |(host, booked)| {
-            let mut row = Row::new(host, *booked);
-            match (booked, busy.get(host)) {
-                (None, _) => row.skipped = Some("the dashboard does not know it".to_owned()),
-                (Some(false), _) => {}
-                (Some(true), Some(work)) => row.skipped = Some(work.clone()),
-                (Some(true), None) => lab.look(&mut row),
+        let mut busy = lab.at_work()?;
+        for row in &mut rows {
+            match row.booked {
+                None if row.failure.is_none() => {
+                    row.skipped = Some("the dashboard does not know it".to_owned())
+                }
+                Some(true) => row.skipped = busy.remove(&row.host),
+                _ => {}
             }
-            row
-        });
-        let mut off: Vec<_> = rows
-            .iter_mut()
-            .filter(|row| row.is_off())
-            .map(Mutex::new)
-            .collect();
+        }
+        let is_free = |row: &Row| row.booked == Some(true) && row.skipped.is_none();
+        each(&mut rows, at_once, is_free, |row| lab.look(row));
         if self.dry_run {
-            for row in &mut off {
-                let row = row.get_mut().unwrap_or_else(PoisonError::into_inner);
+            for row in rows.iter_mut().filter(|row| row.is_off()) {
                 (row.after, row.changed) = (Some(Power::On), true);
             }
         } else {
-            parallel::map(&off, at_once, |row| {
-                lab.start(&mut row.lock().unwrap_or_else(PoisonError::into_inner));
-            });
+            each(&mut rows, at_once, Row::is_off, |row| lab.start(row));
         }
-        drop(off);
         table::print(&rows);
         let failed = rows.iter_mut().filter_map(|row| {
             let failure = row.failure.take()?;
@@ -152,29 +144,41 @@ fn names(context: &Context, asked: Option<Vec<HostName>>) -> Result<Vec<HostName
     Ok(asked)
 }
 
-/// Whether each of the hosts is booked.
-fn ask(
-    dashboard: &Dashboard,
-    names: &[HostName],
-    at_once: u64,
-) -> Result<Vec<(HostName, Option<bool>)>, Failure> {
-    let answers = parallel::map(names, at_once, |host| {
-        let booked = dashboard.is_booked(host).at_peer(DASHBOARD).of_host(host)?;
-        Ok::<_, Failure>((host.clone(), booked))
-    });
-    let booked: Vec<_> = answers.into_iter().collect::<Result<_, Failure>>().map_err(|f| {
-        match f.kind {
-            Kind::Unreachable => f.hint("nothing was touched; a dashboard of 2022 answers HTTP 500 for a host that it does not know: leave that out with `hosts`"),
-            _ => f,
+/// A row for each host with whether it is booked, or that the dashboard can't say it of this one.
+fn ask(dashboard: &Dashboard, names: &[HostName], at_once: u64) -> Result<Vec<Row>, Failure> {
+    let answers = parallel::map(names, at_once, |host| dashboard.is_booked(host));
+    let mut rows = Vec::new();
+    for (host, answer) in names.iter().zip(answers) {
+        let mut row = Row::new(host);
+        match answer {
+            Ok(booked) => row.booked = booked,
+            Err(error @ DashboardError::Answer { status: 500, .. }) => {
+                let hint = "a dashboard of 2022 answers so for a host that it does not know";
+                row.failed(Failure::from(error).hint(hint).peer(DASHBOARD).host(host));
+            }
+            Err(error) => return Err(error).at_peer(DASHBOARD).of_host(host),
         }
-    })?;
+        rows.push(row);
+    }
     // Another server than the dashboard has no such page for any of them.
-    if !booked.is_empty() && booked.iter().all(|(_, booked)| booked.is_none()) {
+    if !rows.is_empty()
+        && rows
+            .iter()
+            .all(|row| row.booked.is_none() && row.failure.is_none())
+    {
         return Err(Failure::refused("the dashboard knows none of the hosts")
             .hint("check `dashboard.address`, and the hosts' names on the dashboard")
             .peer(DASHBOARD));
     }
-    Ok(booked)
+    Ok(rows)
+}
+
+/// Does something for some of the rows, side by side.
+fn each(rows: &mut [Row], at_once: u64, which: impl Fn(&Row) -> bool, deed: impl Fn(&mut Row) + Sync) {
+    let rows: Vec<_> = rows.iter_mut().filter(|row| which(row)).map(Mutex::new).collect();
+    parallel::map(&rows, at_once, |row| {
+        deed(&mut row.lock().unwrap_or_else(PoisonError::into_inner));
+    });
 }
 
 /// What all hosts have in common.
@@ -292,10 +296,10 @@ impl Lab<'_> {
 }
 
 impl Row {
-    fn new(host: &HostName, booked: Option<bool>) -> Self {
+    fn new(host: &HostName) -> Self {
         Self {
             host: host.clone(),
-            booked,
+            booked: None,
             before: None,
             after: None,
             changed: false,

@@ -39,16 +39,21 @@ mod tests {
                 before: Some(Power::Off),
                 after: Some(Power::On),
                 changed: true,
-                ..Row::new(&host("pod1"), Some(true))
+                booked: Some(true),
+                ..Row::new(&host("pod1"))
             },
             Row {
                 error: Some("the BMC\n\u{1b}[2J is silent".to_owned()),
-                ..Row::new(&host("a-longer-name"), Some(true))
+                booked: Some(true),
+                ..Row::new(&host("a-longer-name"))
             },
-            Row::new(&host("pod3"), Some(false)),
+            Row {
+                booked: Some(false),
+                ..Row::new(&host("pod3"))
+            },
             Row {
                 skipped: Some("the dashboard does not know it".to_owned()),
-                ..Row::new(&host("pod4"), None)
+                ..Row::new(&host("pod4"))
             },
         ];
         let expected = "\

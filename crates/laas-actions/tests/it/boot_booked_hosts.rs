@@ -266,6 +266,27 @@ fn one_that_fails_does_not_keep_the_others_off() {
     );
     assert_eq!(failed["done"]["changed"], true);
 
+    // The dashboard of 2022 says no more of a host that it does not know.
+    let lab = Lab::new();
+    let fault = Fault {
+        kind: Kind::Http500,
+        skip: 0,
+        times: Some(1),
+    };
+    lab.faults.set(Peer::Dashboard, fault).unwrap();
+    let failed = lab.boot(&["--concurrency=1"]).failed(3);
+    assert_eq!(
+        (&failed["peer"], &failed["host"]),
+        (&json!("dashboard"), &json!("pod1"))
+    );
+    let hosts = &failed["done"]["hosts"];
+    assert!(
+        hosts[0]["error"].as_str().unwrap().contains("HTTP 500"),
+        "{hosts}"
+    );
+    assert_eq!(hosts[1]["after"], "on");
+    assert_eq!(lab.told(), [0, 1, 0]);
+
     // Of one that is busy and one that hangs nothing is known, and the next run may do better.
     let mut lab = Lab::new();
     lab.pack.config["timing"]["call"] = json!(2);
