@@ -18,7 +18,7 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 
 pub use provision::{Cabling, Hardware, Host, Key, Network, Snapshot, Software, User};
-pub use release::{HostTask, Release, ReleasedHost, ReleasedUser};
+pub use release::{HostTask, Release, ReleasedHost, ReleasedKey, ReleasedUser};
 
 /// A task and the delta that is worked on. It travels through the workflow and back to where its end is posted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

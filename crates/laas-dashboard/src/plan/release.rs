@@ -1,6 +1,6 @@
 //! The work for a booking that is over: what was given is taken back, host by host and user by user.
 
-use super::{Draft, Known, Refusal, TaskRef};
+use super::{Draft, Known, Refusal, Situation, TaskRef};
 use crate::job::Work;
 use laas_core::HostName;
 use laas_core::ledger::Record;
@@ -9,6 +9,10 @@ use serde::Serialize;
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
 
+/// All keys of a release together, in bytes: they travel in one variable of the environment, of which Linux takes
+/// 128 KiB (`MAX_ARG_STRLEN`).
+const MOST_KEYS: usize = 64 << 10;
+
 /// What is to be taken back.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Release {
@@ -16,6 +20,8 @@ pub struct Release {
     /// The tasks of the hosts, which end last and together.
     pub host_tasks: Vec<HostTask>,
     pub users: Vec<ReleasedUser>,
+    /// The users' SSH keys, as far as the dashboard still says them: hosts must refuse them.
+    pub user_keys: Vec<ReleasedKey>,
     /// Tasks that are done when all hosts and users are: SSH access, software.
     pub others: Vec<TaskRef>,
 }
@@ -44,6 +50,12 @@ pub struct ReleasedUser {
     /// The name of the VPN account, if the dashboard says it; the lab remembers it, too.
     pub account: Option<AccountName>,
     pub tasks: Vec<TaskRef>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ReleasedKey {
+    pub user: u64,
+    pub key: String,
 }
 
 /// Whether a task of a job that is over is not yet what it will be. The dashboard changes hosts, networks and VPN
@@ -162,6 +174,7 @@ impl Ended {
             hosts,
             host_tasks,
             users: self.users.into_values().collect(),
+            user_keys: user_keys(draft.situation),
             others: self.others,
         })
     }
@@ -173,6 +186,28 @@ impl Ended {
             tasks: Vec::new(),
         })
     }
+}
+
+fn user_keys(situation: &Situation<'_>) -> Vec<ReleasedKey> {
+    let tasks = [&situation.new, &situation.current]
+        .into_iter()
+        .chain(&situation.all);
+    let mut keys = Vec::new();
+    let mut left = MOST_KEYS;
+    for task in tasks.flatten() {
+        let Work::Key { user, key, .. } = &task.work else {
+            continue;
+        };
+        let found = ReleasedKey {
+            user: *user,
+            key: key.clone(),
+        };
+        if !keys.contains(&found) && key.len() <= left {
+            left -= key.len();
+            keys.push(found);
+        }
+    }
+    keys
 }
 
 impl Draft<'_> {

@@ -120,16 +120,18 @@ fn taken_back(plan: &Plan) -> Value {
 
 #[test]
 fn a_job_that_has_ended_is_released_and_provisions_nothing() {
-    for (name, job, expected) in [
+    for (name, job, keys, expected) in [
         (
             "jobs-new-cancelled-early",
             4,
+            vec![(4, "bob@example"), (3, "alice@example")],
             // The orders for SSH access and the snapshot were left behind.
             json!({"hosts": {"pod3": 2, "pod4": 2}, "users": [3, 4], "others": 3, "refused": ["ended"]}),
         ),
         (
             "jobs-new-after-partial-free",
             1,
+            vec![],
             json!({"hosts": {"pod1": 1, "pod2": 1}, "users": [3, 4], "others": 1, "refused": ["ended"]}),
         ),
     ] {
@@ -146,6 +148,12 @@ fn a_job_that_has_ended_is_released_and_provisions_nothing() {
         }
         let released = plan.claims.values().filter(|record| record.release).count();
         assert_eq!(released, plan.tasks.len() - plan.unsupported.len(), "{name}");
+        let tried = plan.release.unwrap().user_keys;
+        let tried: Vec<_> = tried
+            .iter()
+            .map(|k| (k.user, k.key.rsplit(' ').next().unwrap()))
+            .collect();
+        assert_eq!(tried, keys, "{name}");
     }
 }
 
