@@ -26,6 +26,9 @@ const SIGNAL_ASK: Duration = Duration::from_secs(2);
 /// Of what is wrong with the arguments, in characters: a value that can't be taken is repeated in it.
 const LONGEST_MISUSE: usize = 400;
 
+/// Of an error, in characters: nobody reads more.
+const LONGEST_ERROR: usize = 4000;
+
 /// What an action is made of: arguments, an output and `run`.
 pub trait Action: clap::Args {
     /// Action name = YAML stem = binary = module.
@@ -135,7 +138,7 @@ pub fn main<A: Action>() -> ExitCode {
     {
         Ok(args) => args,
         Err(error) if !error.use_stderr() => error.exit(),
-        Err(error) => return finish(&misuse::<A>(&error.to_string())),
+        Err(error) => return finish(misuse::<A>(&error.to_string())),
     };
     watch_for_cancel();
     match args.run(&Context::default()) {
@@ -147,7 +150,7 @@ pub fn main<A: Action>() -> ExitCode {
             if wait::stopped().is_some() {
                 failure.kind = Kind::Cancelled;
             }
-            finish(&failure)
+            finish(failure)
         }
     }
 }
@@ -179,7 +182,9 @@ pub fn start_log() {
         .init();
 }
 
-fn finish(failure: &Failure) -> ExitCode {
+fn finish(mut failure: Failure) -> ExitCode {
+    // Whatever it quotes.
+    failure.error = legible(&failure.error, LONGEST_ERROR);
     tracing::error!(
         peer = failure.peer,
         host = failure.host,
@@ -187,7 +192,7 @@ fn finish(failure: &Failure) -> ExitCode {
         "{}",
         failure.error
     );
-    print_document(failure);
+    print_document(&failure);
     ExitCode::from(failure.kind as u8)
 }
 
