@@ -46,7 +46,9 @@ struct HostNetworks {
     interfaces: Value,
 }
 
+/// A misspelt `tagged` is no untagged VLAN.
 #[derive(Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Vlan {
     vlan_id: VlanId,
     #[serde(default)]
