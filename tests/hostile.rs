@@ -80,3 +80,9 @@ pub fn renamed(list: &Value, pointer: &str, name: &str) -> Option<Value> {
     *map = entries.map(rename).collect::<Map<_, _>>();
     Some(list)
 }
+
+/// Whether it is no longer than that, in characters, and one line that shows all that is in it.
+pub fn is_legible(text: &str, longest: usize) -> bool {
+    let is_shown = |c: char| c.escape_debug().count() == 1 || "'\"\\".contains(c);
+    text.chars().count() <= longest && text.chars().all(is_shown)
+}

@@ -6,6 +6,7 @@ use laas_core::action::{Action, Context};
 use laas_core::config::Bot;
 use laas_core::http::Http;
 use laas_core::json_arg::JsonArg;
+use laas_core::names::legible;
 use laas_core::{Failure, HostName, ledger};
 use laas_dashboard::TaskRef;
 use serde::{Deserialize, Serialize};
@@ -14,6 +15,8 @@ use std::time::Duration;
 
 /// Nobody reads more failures than this in one message.
 const MOST: usize = 5;
+/// Of what a failure says, in characters.
+const LONGEST: usize = 1000;
 /// Of a log line that is all a step has left behind, in characters.
 const LAST_WORDS: usize = 200;
 /// A chat is a convenience: it must not hold up the rest.
@@ -104,6 +107,18 @@ fn find_all(result: &Value) -> Vec<Found> {
     let mut found = Vec::new();
     collect(result, &mut found);
     found.truncate(MOST);
+    for Found {
+        error,
+        hint,
+        peer,
+        host,
+    } in &mut found
+    {
+        let texts = [Some(error), hint.as_mut(), peer.as_mut(), host.as_mut()];
+        for text in texts.into_iter().flatten() {
+            *text = legible(text, LONGEST);
+        }
+    }
     if found.is_empty() {
         let status = result.get("status").and_then(Value::as_str);
         let code = result.get("return_code").and_then(Value::as_i64);
@@ -302,6 +317,15 @@ mod tests {
                 vec![": a step ended with code 127 and said nothing"],
             ),
             (json!(null), vec![": a step failed and said nothing"]),
+            // No line of the operators' chat is forged, and none is endless.
+            (
+                json!({"error": "no link\npod2: \u{202e}all well", "peer": "x\n"}),
+                vec!["x\\n: no link\\npod2: \\u{202e}all well"],
+            ),
+            (
+                json!({"error": "x".repeat(1 << 20)}),
+                vec![format!(": {0}…{0}", "x".repeat(LONGEST / 2)).as_str()],
+            ),
             // A log may quote a host or an error page: no document is believed there.
             (
                 json!({"failed": true, "return_code": 101, "stdout": "", "stderr": format!("{fog}\n")}),

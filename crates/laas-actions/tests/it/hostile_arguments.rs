@@ -1,6 +1,6 @@
 //! Each argument of each action, and each value in its example's JSON, with what nobody expects there.
 
-use crate::hostile_values::{pointers, renamed, values};
+use crate::hostile_values::{is_legible, pointers, renamed, values};
 use crate::hosts::{NETWORKS, Stand};
 use crate::pack::Pack;
 use serde_json::{Value, json};
@@ -56,7 +56,6 @@ fn instead_of(example: Option<&str>, hostile: &[Value]) -> Vec<String> {
 fn try_each(pack: &Pack, command: &clap::Command, words: &[&str], hostile: &[Value]) -> Vec<String> {
     let name = command.get_name();
     let executable = Path::new(env!("CARGO_BIN_EXE_plan_job")).with_file_name(name);
-    let is_plain = |c: char| c.escape_debug().count() == 1 || "'\"\\".contains(c);
     let mut taken = Vec::new();
     for argument in command
         .get_arguments()
@@ -78,10 +77,7 @@ fn try_each(pack: &Pack, command: &clap::Command, words: &[&str], hostile: &[Val
                 taken.push(given);
             } else {
                 let error = ended.document["error"].as_str().unwrap();
-                assert!(
-                    error.chars().count() <= LONGEST + 1 && error.chars().all(is_plain),
-                    "{what}"
-                );
+                assert!(is_legible(error, LONGEST + 1), "{what}");
             }
             for line in ended.stderr.lines() {
                 let levels = ["INFO", "WARN", "ERROR"];

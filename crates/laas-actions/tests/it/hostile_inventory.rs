@@ -1,7 +1,7 @@
 //! Each value and each name in a host's entry, replaced by what nobody expects there: the check says so, the pack loads
 //! exactly what passes it, and the other host is as before.
 
-use crate::hostile_values::{pointers, renamed, values};
+use crate::hostile_values::{is_legible, pointers, renamed, values};
 use laas_actions::inventory::{Entry, Lab as Inventory, Mistake};
 use laas_core::datastore::Datastore;
 use laas_core::inventory::{self, Host};
@@ -34,9 +34,7 @@ fn check(keys: &[(String, Value)]) -> Vec<Mistake> {
 }
 
 fn assert_legible(text: &str, what: &str) {
-    assert!(text.chars().count() <= LONGEST, "{what}: {text:.1000}");
-    let is_plain = |c: char| c.escape_debug().count() == 1 || "'\"\\".contains(c);
-    assert!(text.chars().all(is_plain), "{what}: {text:?}");
+    assert!(is_legible(text, LONGEST), "{what}: {text:.1000?}");
 }
 
 struct Lab {
@@ -236,4 +234,36 @@ fn a_password_is_no_key_of_something_else() {
             "{mistakes:?}"
         );
     }
+}
+
+#[test]
+fn what_is_wrong_in_the_yaml_is_said_in_a_line_without_a_secret() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../inventory.yaml.example");
+    let text = std::fs::read_to_string(path)
+        .unwrap()
+        .replace("change me", "hunter2");
+    let good: Value = serde_yaml::from_str(&text).unwrap();
+    let mut all = Vec::new();
+    pointers(&good, "", &mut all);
+    let mut mistaken = 0;
+    let mut try_one = |inventory: &Value, what: &str| {
+        let mistakes = Inventory::of_yaml(&serde_yaml::to_string(inventory).unwrap()).mistakes;
+        for mistake in &mistakes {
+            assert_legible(&mistake.what, what);
+            assert!(!mistake.what.contains("hunter2"), "{what}: {mistake:?}");
+        }
+        mistaken += usize::from(!mistakes.is_empty());
+    };
+    for pointer in &all {
+        for value in values(1 << 15) {
+            let what = format!("{:.60} at {pointer}", value.to_string());
+            let mut inventory = good.clone();
+            *inventory.pointer_mut(pointer).unwrap() = value.clone();
+            try_one(&inventory, &what);
+            if let Some(inventory) = value.as_str().and_then(|text| renamed(&good, pointer, text)) {
+                try_one(&inventory, &what);
+            }
+        }
+    }
+    assert!(mistaken > 2000, "{mistaken}");
 }

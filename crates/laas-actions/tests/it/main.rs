@@ -19,6 +19,7 @@ mod fog_wipe;
 mod host_network;
 mod hostile_arguments;
 mod hostile_inventory;
+mod hostile_job;
 #[path = "../../../../tests/hostile.rs"]
 mod hostile_values;
 mod hosts;
