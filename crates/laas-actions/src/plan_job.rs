@@ -244,13 +244,10 @@ fn others<'a>(job: u64, ledger: &[(TaskId, Record)], listed: impl Iterator<Item 
     };
     for (_, record) in ledger.iter().filter(|(_, record)| record.job != job) {
         if let Some(host) = &record.host {
-            let provisions = !record.release;
-            note(
-                record.job,
-                host,
-                provisions && record.state >= 100,
-                provisions && record.state == 200,
-            );
+            // What has failed is not at work any more, and what was refused never was.
+            let imaged = !record.release && record.state == 200;
+            let begun = imaged || !record.release && record.state == 100;
+            note(record.job, host, begun, imaged);
         }
     }
     for listed in listed.filter(|listed| listed.id != job) {

@@ -132,7 +132,8 @@ impl<'a> Poster<'a> {
             Failure::new(kind, error).peer(DASHBOARD)
         })?;
         loop {
-            let mut failure = match self.attempt(&mut post) {
+            let posted = self.attempt(&mut post);
+            let mut failure = match posted.and_then(|posted| self.note(&post, posted)) {
                 Ok(posted) => return Ok(posted),
                 Err(failure) if failure.kind != Kind::Unreachable => return Err(failure),
                 Err(failure) => failure,
@@ -157,9 +158,6 @@ impl<'a> Poster<'a> {
                 let is_500 = matches!(error, DashboardError::Answer { status: 500, .. });
                 post.unreadable += u32::from(is_500);
                 if is_500 && post.unreadable > PASSING_500 && !self.exists(task)? {
-                    if post.status == 200 {
-                        ledger::remove(self.context.datastore()?, &task.task).at_peer(DATASTORE)?;
-                    }
                     return Ok(Posted::Gone);
                 }
                 return Err(error).at_peer(DASHBOARD);
@@ -188,6 +186,20 @@ impl<'a> Poster<'a> {
             .post_task(task.job, &task.task, post.status, post.message, post.lab_token)
             .at_peer(DASHBOARD)?;
         Ok(Posted::Posted)
+    }
+
+    /// Remembers what was done although nobody is told: of a booking that is over only the ledger says what there may be
+    /// to take back, and what has been.
+    fn note(&self, post: &Post, posted: Posted) -> Result<Posted, Failure> {
+        if post.status == 200 && matches!(posted, Posted::Superseded | Posted::Gone) {
+            let (datastore, task) = (self.context.datastore()?, &post.task.task);
+            let known = ledger::get(datastore, task).at_peer(DATASTORE)?;
+            if let Some(record) = known.filter(|known| known.request(task) == post.task.request) {
+                let record = Record { state: 200, ..record };
+                ledger::put(datastore, task, &record).at_peer(DATASTORE)?;
+            }
+        }
+        Ok(posted)
     }
 
     /// What the lists say about a task of which `state` was posted or at least begun to be posted.

@@ -147,7 +147,10 @@ async fn hardware(lab: &Lab, task: &TaskState) -> Vec<Check> {
 }
 
 /// Asks a BMC for the power as its tenant would, with what the dashboard says of it: `ipmitool`, or Redfish.
-async fn bmc_login(lab: &Lab, host: &str, account: &BmcAccount) -> anyhow::Result<String> {
+///
+/// # Errors
+/// What the BMC says: the account is refused, or nobody answers.
+pub async fn bmc_login(lab: &Lab, host: &str, account: &BmcAccount) -> anyhow::Result<String> {
     let machine = lab.machine(host).context("no such host")?;
     if machine.host().bmc != BmcKind::Ipmi {
         return redfish_power(lab, host, account).await;
@@ -306,7 +309,7 @@ pub fn told_address(job: &JobState, host: &str) -> Option<Ipv4Addr> {
 }
 
 async fn vpn(lab: &Lab, task: &TaskState) -> Check {
-    let (uid, password) = vpn_account(task);
+    let (uid, password) = vpn_account(&task.message);
     let bound = lab.slapd().bind(&uid, &password).await;
     Check {
         name: format!("the VPN account of user {} works", task.subject),
@@ -315,10 +318,10 @@ async fn vpn(lab: &Lab, task: &TaskState) -> Check {
     }
 }
 
-/// The name and the password in the message of a VPN task.
-fn vpn_account(task: &TaskState) -> (String, String) {
+/// The name and the password in the message of a VPN task, empty if it tells none.
+pub fn vpn_account(message: &str) -> (String, String) {
     let word = |label: &str| {
-        let line = task.message.lines().find_map(|l| l.trim().strip_prefix(label));
+        let line = message.lines().find_map(|l| l.trim().strip_prefix(label));
         line.unwrap_or_default().trim().to_owned()
     };
     (word("User:"), word("Password:"))

@@ -1,5 +1,5 @@
 //! The house's own tools: `cargo xtask check-pack`, `cargo xtask new-action NAME`, `cargo xtask docs`,
-//! `cargo xtask bench WHAT`.
+//! `cargo xtask bench WHAT`, `cargo xtask soak`.
 
 mod bench;
 mod check_pack;
@@ -7,6 +7,7 @@ mod docs;
 mod metadata;
 mod new_action;
 mod readme;
+mod soak;
 mod stackstorm;
 
 use clap::{Parser, Subcommand};
@@ -47,6 +48,18 @@ enum Task {
         #[arg(long)]
         json: bool,
     },
+    /// Book, end, break, heal and kill at random in a lab, and check every promise whenever all is quiet.
+    Soak {
+        /// So many runs, each with a seed of its own, three at a time.
+        #[arg(long, default_value_t = 12)]
+        runs: u64,
+        /// So many steps with each seed.
+        #[arg(long, default_value_t = 2000)]
+        steps: u32,
+        /// This one seed instead, as a run that failed has said it.
+        #[arg(long)]
+        seed: Option<u64>,
+    },
 }
 
 fn main() -> anyhow::Result<()> {
@@ -55,6 +68,7 @@ fn main() -> anyhow::Result<()> {
         Task::NewAction { name } => new_action::run(&root(), &name),
         Task::Docs { out } => docs::run(&out.unwrap_or_else(docs::place)),
         Task::Bench { what, json } => bench::run(&root(), what, json),
+        Task::Soak { runs, steps, seed } => soak::run(&root(), runs, steps, seed),
     }
 }
 

@@ -217,8 +217,27 @@ fn nothing_is_posted_for_work_that_is_no_longer_wanted() {
             assert_eq!(lab.task(&task).status, 100, "{what}");
         } else {
             assert_eq!(again["hosts"], json!([]), "{what}");
-            assert_eq!(lab.ledger(&task).is_null(), answer == "gone", "{what}");
+            let hosts = again["release"]["hosts"].as_array().unwrap();
+            let pod1 = hosts.iter().find(|host| host["host"] == "pod1").unwrap();
+            assert_eq!(pod1["given"], true, "{what}: what was done is to be taken back");
         }
+    }
+}
+
+/// A host that another job has begun with is left alone until that one is through; one with which it has failed, or of
+/// which it was refused a snapshot, is taken back.
+#[test]
+fn a_release_waits_for_who_is_at_work_and_for_nobody_else() {
+    for (state, waits) in [(100, true), (300, false)] {
+        let lab = Lab::new();
+        lab.dashboard.end(1).unwrap();
+        let other =
+            json!({"job": 9, "digest": "", "state": state, "execution": null, "time": 0, "host": "pod1"});
+        let key = "task_45c425b2-8171-461c-87da-c6a79fcaabb0";
+        lab.pack.set_key(key, &other);
+        let plan = lab.plan();
+        let waiting = if waits { json!({"pod1": 9}) } else { json!({}) };
+        assert_eq!(plan["waiting"], waiting, "{plan:#}");
     }
 }
 

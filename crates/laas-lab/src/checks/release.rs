@@ -29,7 +29,10 @@ impl Given {
         let is_vpn = |task: &&crate::dashboard::TaskState| task.delta["access_type"] == "vpn";
         Self {
             job: job.job,
-            vpn: of(TaskType::Access).filter(is_vpn).map(vpn_account).collect(),
+            vpn: of(TaskType::Access)
+                .filter(is_vpn)
+                .map(|task| vpn_account(&task.message))
+                .collect(),
             bmc: hosts
                 .iter()
                 .filter_map(|host| Some((host.clone(), lab.dashboard().bmc(host)?)))

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::house::{House, LIMIT, of_action, pack};
 
-const EVERY_KIND: [Kind; 8] = [
+pub const EVERY_KIND: [Kind; 8] = [
     Kind::Refuse,
     Kind::Hang,
     Kind::Http500,

@@ -21,7 +21,7 @@ pub const LIMIT: Duration = Duration::from_secs(150);
 const COMPLETE: u32 = 4;
 
 /// Whole labs at the same time: each has a dozen daemons and starts processes by the hundred.
-static PLACES: Semaphore = Semaphore::const_new(2);
+static PLACES: Semaphore = Semaphore::const_new(4);
 
 pub struct House {
     // Ends before the peers that its actions talk to.

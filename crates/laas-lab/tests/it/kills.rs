@@ -4,12 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use laas_lab::faults::{Kind, Peer};
 use laas_lab::stack::{is_over, signal};
 use serde_json::{Value, json};
 
+use crate::dice::Dice;
 use crate::house::{House, LIMIT, brief, name, of_action};
 
 /// How often each is killed.
@@ -22,7 +23,7 @@ async fn the_engine_is_killed_at_ten_moments() {
     let mut dice = Dice::seeded();
     let mut house = House::start().await;
     let job = house.book();
-    for moment in dice.moments(1, FIRST_STEPS) {
+    for moment in moments(&mut dice, 1, FIRST_STEPS) {
         let more = Duration::from_millis(dice.below(60));
         ended(&house, moment).await;
         // So that it is not always the moment after an end.
@@ -54,7 +55,7 @@ async fn the_sensor_is_killed_at_ten_moments() {
     }
     handed_out(&house).await;
     sensor = replaced(sensor, &house);
-    for moment in dice.moments(2, FIRST_STEPS).into_iter().skip(early + 1) {
+    for moment in moments(&mut dice, 2, FIRST_STEPS).into_iter().skip(early + 1) {
         ended(&house, moment).await;
         sensor = replaced(sensor, &house);
     }
@@ -189,6 +190,15 @@ async fn a_job_whose_end_nobody_could_be_told_is_handed_out_again() {
     assert!(times >= 2, "{times}");
 }
 
+/// [`KILLS`] different numbers, the lowest first.
+fn moments(dice: &mut Dice, from: usize, to: usize) -> Vec<usize> {
+    let mut moments = BTreeSet::new();
+    while moments.len() < KILLS {
+        moments.insert(from + dice.below((to - from) as u64) as usize);
+    }
+    moments.into_iter().collect()
+}
+
 /// Waits until so many executions have ended.
 async fn ended(house: &House, count: usize) {
     let wanted = |executions: &[Value]| executions.iter().filter(|e| is_over(e)).count() >= count;
@@ -312,7 +322,7 @@ impl Drop for Killer {
 }
 
 /// The processes that an engine has started, by the names of their executables.
-fn children(engine: u32) -> Vec<(u32, String)> {
+pub fn children(engine: u32) -> Vec<(u32, String)> {
     let threads = std::fs::read_dir(format!("/proc/{engine}/task"))
         .into_iter()
         .flatten()
@@ -354,34 +364,4 @@ async fn kills(house: &House) -> BTreeMap<String, usize> {
         }
     }
     killed
-}
-
-/// Random numbers, the same ones for the same seed (SplitMix64).
-struct Dice(u64);
-
-impl Dice {
-    /// Prints the seed, which a failed test shows.
-    fn seeded() -> Self {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
-        let seed = std::env::var("LAAS_SEED").map_or(now.as_nanos() as u64, |seed| seed.parse().unwrap());
-        println!("LAAS_SEED={seed}");
-        Self(seed)
-    }
-
-    fn below(&mut self, limit: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (mixed ^ (mixed >> 31)) % limit
-    }
-
-    /// [`KILLS`] different numbers, the lowest first.
-    fn moments(&mut self, from: usize, to: usize) -> Vec<usize> {
-        let mut moments = BTreeSet::new();
-        while moments.len() < KILLS {
-            moments.insert(from + self.below((to - from) as u64) as usize);
-        }
-        moments.into_iter().collect()
-    }
 }

@@ -3,12 +3,14 @@
 // Clippy's allowance for tests does not reach the functions they share.
 #![allow(clippy::unwrap_used)]
 
+mod at_random;
 mod booking;
 mod branches;
 mod dashboard;
 mod dashboard_people;
 mod dashboard_replay;
 mod dashboard_world;
+mod dice;
 mod faults;
 mod faults_booking;
 mod fog;
