@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 /// Between handing out the same work twice, at first: the engine needs a moment to make the execution, and work that
 /// has failed without a word to the dashboard fails likely again.
-const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const FIRST_PAUSE: Duration = Duration::from_secs(2);
 /// The first pause is at least so many polls long.
 const FIRST_PAUSE_POLLS: u32 = 4;
 const LONGEST_PAUSE: Duration = Duration::from_secs(3600);
