@@ -5,7 +5,7 @@ set -euo pipefail
 cd "$(dirname "$0")"
 
 scripts/debian-packages.sh gcc libc6-dev pkg-config libssl-dev zlib1g-dev openssl slapd ldap-utils openssh-server \
-    openssh-client git ipmitool openipmi bubblewrap netplan.io ifupdown network-manager shellcheck python3-venv procps \
+    openssh-client git curl systemd ipmitool openipmi bubblewrap netplan.io ifupdown network-manager shellcheck python3-venv procps \
     openvswitch-switch iproute2 iputils-ping isc-dhcp-client dnsmasq-base ethtool
 
 echo "== shell"

@@ -24,6 +24,7 @@ pub mod host_network;
 pub mod inventory;
 pub mod ipmi_boot_device;
 pub mod ipmi_power;
+pub mod jenkins_agent;
 pub mod lab_status;
 pub mod messages;
 pub mod network_audit;
@@ -62,6 +63,7 @@ pub fn commands() -> Vec<clap::Command> {
         command::<inventory::Args>(),
         command::<ipmi_boot_device::Args>(),
         command::<ipmi_power::Args>(),
+        command::<jenkins_agent::Args>(),
         command::<network_audit::Args>(),
         command::<lab_status::Args>(),
         command::<note_systems::Args>(),

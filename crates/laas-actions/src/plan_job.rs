@@ -53,6 +53,8 @@ pub struct Settings {
     retry_delay: u64,
     /// What becomes of the disks of hosts that are given back.
     disk: ReleasedDisk,
+    /// Whether hosts can be agents of a Jenkins.
+    jenkins: bool,
 }
 
 impl Action for Args {
@@ -118,6 +120,8 @@ impl Action for Args {
             retries: config.timing.retries,
             retry_delay: config.timing.retry_delay,
             disk: config.release.disk,
+            // One that can't be used is told of by `jenkins_agent`.
+            jenkins: !matches!(config.jenkins(), Ok(None)),
         };
         Ok(Output {
             changed,

@@ -1,7 +1,7 @@
 //! Takes out of a running system what no other host may have, before its disk becomes an image.
 
 use crate::fog_capture;
-use crate::hosts;
+use crate::{hosts, jenkins_agent};
 use laas_core::action::{Action, Context};
 use laas_core::failure::Context as _;
 use laas_core::wait::Deadline;
@@ -28,13 +28,13 @@ pub struct Args {
 pub struct Output {
     changed: bool,
     host: HostName,
-    /// The files that were deleted, emptied or put back as the image had them.
+    /// The files that were deleted, emptied or put back as the image had them; of an agent its unit and processes, too.
     files: Vec<String>,
 }
 
 impl Action for Args {
     const NAME: &'static str = "prepare_capture";
-    const ABOUT: &'static str = "Take out of a host's system what no other host may have (SSH host keys, machine id, its booking's network configuration), so that its disk can become an image";
+    const ABOUT: &'static str = "Take out of a host's system what no other host may have (Jenkins agent, SSH host keys, machine id, its booking's network configuration), so that its disk can become an image";
     const EXAMPLE: &'static [&'static str] = &["--host=pod1", "--dry_run"];
     type Output = Output;
 
@@ -75,8 +75,9 @@ impl Args {
         request: Option<&str>,
         session: &Session,
     ) -> Result<Vec<String>, Failure> {
+        let mut files = jenkins_agent::take_away(session, &self.host, self.dry_run)?;
         let restored = network::restore(session, self.dry_run);
-        let mut files = restored.at_peer(hosts::PEER).of_host(&self.host)?;
+        files.extend(restored.at_peer(hosts::PEER).of_host(&self.host)?);
         let look = || system::identity(session).at_peer(hosts::PEER).of_host(&self.host);
         let identity = look()?;
         if !self.dry_run && !identity.is_empty() {

@@ -36,6 +36,7 @@ pub struct Config {
     vpn: Option<Vpn>,
     dashboard: Option<Dashboard>,
     bot: Option<Bot>,
+    jenkins: Option<Jenkins>,
     pub ssh: Ssh,
     pub access: Access,
     pub messages: Messages,
@@ -111,6 +112,16 @@ pub struct Bot {
     pub endpoints: BTreeMap<String, String>,
     #[serde(default)]
     pub tls: Tls,
+}
+
+/// The lab's Jenkins, of which booked hosts can be agents.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Jenkins {
+    /// Its root, as the hosts reach it: `https://jenkins.example.org`. Empty where a lab has none.
+    #[serde(default)]
+    pub url: String,
+    /// The file of a template that is used instead of the pack's unit of systemd.
+    pub template: Option<PathBuf>,
 }
 
 /// How the pack itself reaches the hosts.
@@ -424,6 +435,29 @@ impl Config {
         section(self.dashboard.as_ref(), "dashboard")
     }
 
+    /// The Jenkins, if the lab has one.
+    ///
+    /// # Errors
+    /// Its URL is none, or has more in it than a place: it is pasted into a unit of systemd, and shown by a host's list
+    /// of processes.
+    pub fn jenkins(&self) -> Result<Option<&Jenkins>, Failure> {
+        let Some(jenkins) = self.jenkins.as_ref().filter(|jenkins| !jenkins.url.is_empty()) else {
+            return Ok(None);
+        };
+        let place = ["https://", "http://"]
+            .iter()
+            .find_map(|scheme| jenkins.url.strip_prefix(scheme));
+        let plain = |c: char| c.is_ascii_alphanumeric() || ".-_~:/[]".contains(c);
+        if place.is_some_and(|place| !place.is_empty() && place.chars().all(plain)) {
+            return Ok(Some(jenkins));
+        }
+        Err(
+            Failure::input("`jenkins.url` of the pack's configuration is no plain address").hint(
+                "write it like `https://jenkins.lab.example.org`, without an account and without escapes",
+            ),
+        )
+    }
+
     /// The chat endpoint is a convenience: a lab without one has none.
     pub fn bot(&self) -> Option<&Bot> {
         self.bot.as_ref().filter(|bot| !bot.address.is_empty())
@@ -493,6 +527,37 @@ bot: {address: "https://bot.example.org", endpoints: {failure: notify}}
             "{empty}"
         );
         assert!(config.vpn().unwrap_err().error.contains("`vpn`"));
+    }
+
+    #[test]
+    fn the_address_of_jenkins_is_a_plain_one() {
+        let with = |url: &str| -> Config {
+            serde_json::from_value(serde_json::json!({"jenkins": {"url": url}})).unwrap()
+        };
+        assert!(Config::default().jenkins().unwrap().is_none());
+        assert!(with("").jenkins().unwrap().is_none());
+        for good in [
+            "https://jenkins.lab.example.org",
+            "http://10.0.0.7:8080/ci/",
+            "http://[fd00::7]:8080",
+        ] {
+            assert_eq!(with(good).jenkins().unwrap().unwrap().url, good);
+        }
+        for bad in [
+            "jenkins.lab.example.org",
+            "https://",
+            "https://admin:hunter2@jenkins.example.org",
+            "https://jenkins.example.org/%n",
+            "https://jenkins.example.org/$(id)",
+            "https://jenkins.example.org/ -noReconnect",
+            "https://jenkins.example.org\nExecStartPre=/bin/true",
+        ] {
+            let refused = with(bad).jenkins().unwrap_err();
+            assert!(
+                refused.error.contains("`jenkins.url`") && !refused.error.contains("hunter2"),
+                "{bad}: {refused}"
+            );
+        }
     }
 
     #[test]

@@ -118,6 +118,15 @@ pub struct Switch {
     pub tls: crate::http::Tls,
 }
 
+/// How a host makes itself known to the lab's Jenkins, as the key `jenkins_<host>` says.
+#[derive(Clone, Debug, Deserialize)]
+pub struct JenkinsNode {
+    /// The node's name in Jenkins.
+    pub name: String,
+    /// What Jenkins shows on the node's page.
+    pub secret: Secret,
+}
+
 #[derive(Debug, thiserror::Error)]
 pub enum InventoryError {
     #[error("can't read the lab's inventory")]
@@ -164,7 +173,9 @@ impl Classify for InventoryError {
             Self::Missing { key } => Some(format!(
                 "load it with `st2 key load hosts.json` or `st2 key set {key} …`"
             )),
-            Self::Malformed { .. } => Some("compare it with `hosts.json.example` of the pack".to_owned()),
+            Self::Malformed { .. } => {
+                Some("compare it with `hosts.json.example` and `secrets.json.example` of the pack".to_owned())
+            }
             Self::Unlisted { host } => Some(format!(
                 "add `{host}` to the key `{HOSTS}`, or check the spelling"
             )),
@@ -284,6 +295,18 @@ impl Switch {
     pub fn load(datastore: &Datastore, address: &str) -> Result<Self, InventoryError> {
         let key = format!("switch_{address}");
         parse(&key, &read(datastore, &key)?, false)
+    }
+}
+
+impl JenkinsNode {
+    /// `None` if the host has no key: it is no agent.
+    ///
+    /// # Errors
+    /// The key is malformed, or the datastore can't be read.
+    pub fn load(datastore: &Datastore, host: &HostName) -> Result<Option<Self>, InventoryError> {
+        let key = format!("jenkins_{host}");
+        let value = datastore.get(&key)?;
+        value.map(|value| parse(&key, &value, false)).transpose()
     }
 }
 

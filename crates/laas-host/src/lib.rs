@@ -1,5 +1,6 @@
 //! A host over SSH: its login, files, keys, hostname and network configuration.
 
+pub mod agent;
 pub mod authorized_keys;
 pub mod job;
 pub mod network;

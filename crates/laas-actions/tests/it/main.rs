@@ -25,6 +25,7 @@ mod hostile_values;
 mod hosts;
 mod inventory;
 mod ipmitool;
+mod jenkins_agent;
 mod keys;
 mod lab_status;
 mod network_audit;

@@ -33,6 +33,8 @@ const LONGEST: &[(&str, u64)] = &[
     ("ipmi_boot_device", MOST_POWER + 12 * MOST_CALL),
     // The lock, a soft off that is waited for in vain, and a hard one; each press may be tried twice.
     ("ipmi_power", 3 * MOST_POWER + 20 * MOST_CALL),
+    // The lock, and the wait for its proof.
+    ("jenkins_agent", 15 * MOST_CALL),
     ("lab_status", 30),
     // Two looks at a dashboard that answers for thirty hosts, and the repair of a switch.
     ("network_audit", 120 * MOST_CALL),

@@ -13,6 +13,9 @@ use crate::stack::Stack;
 /// Keys of the datastore that hold what a tenant got, or that the tenant has a host.
 const OF_TENANTS: [&str; 4] = ["vpn_", "task_", "told_", "bmc_user_"];
 
+/// What a Jenkins agent is on a disk, from which the host would boot again.
+const AGENT: [&str; 2] = ["etc/systemd/system/laas-jenkins.service", "var/lib/laas-jenkins"];
+
 /// Everything that the users of a job got: noted while the booking runs, tried when it is over.
 #[derive(Debug, Clone)]
 pub struct Given {
@@ -111,7 +114,16 @@ impl Given {
             .dashboard()
             .host(host)
             .is_some_and(|host| host.booking.is_none());
+        let agent = machine.root().map_or(Vec::new(), |root| {
+            let files = AGENT.map(|file| root.join(file));
+            files.into_iter().filter(|file| file.exists()).collect()
+        });
         vec![
+            Check {
+                name: format!("{host} has no Jenkins agent"),
+                ok: agent.is_empty(),
+                how: format!("looked at its disk: {agent:?}"),
+            },
             Check {
                 name: format!("{host} is off"),
                 ok: machine.phase() == Phase::Off,

@@ -26,6 +26,7 @@ const INIT: &str = include_str!("tools/init");
 const SYSTEMCTL: &str = include_str!("tools/systemctl");
 const HOSTNAMECTL: &str = include_str!("tools/hostnamectl");
 const SYSTEMD_RUN: &str = include_str!("tools/systemd-run");
+const UNITS: &str = include_str!("tools/units");
 const PACKAGES: &str = include_str!("tools/packages");
 
 /// What `netplan apply` asks to rename cards, which the lab does by itself.
@@ -281,6 +282,8 @@ fn prepare(root: &Path, os: &Os, channel: &Path, cards: &[Nic]) -> io::Result<()
         ("sbin/networkctl".to_owned(), SYSTEMCTL),
         ("sbin/systemd-run".to_owned(), SYSTEMD_RUN),
         ("sbin/udevadm".to_owned(), UDEVADM),
+        ("sbin/journalctl".to_owned(), UNITS),
+        ("units".to_owned(), UNITS),
         ("init".to_owned(), INIT),
         ("systemctl".to_owned(), SYSTEMCTL),
         ("hostnamectl".to_owned(), HOSTNAMECTL),

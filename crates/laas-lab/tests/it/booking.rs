@@ -135,6 +135,7 @@ async fn each_step_changes_nothing_when_it_is_run_again() {
         "host_network",
         "ipmi_boot_device",
         "ipmi_power",
+        "jenkins_agent",
         "note_systems",
         "opnfv_deploy",
         "plan_job",

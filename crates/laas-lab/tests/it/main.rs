@@ -15,6 +15,7 @@ mod faults;
 mod faults_booking;
 mod fog;
 mod house;
+mod jenkins;
 mod kills;
 mod lab;
 mod machine;

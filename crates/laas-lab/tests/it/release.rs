@@ -12,7 +12,7 @@ use serde_json::json;
 use crate::house::{House, LIMIT, name, of_action, pack};
 
 /// Waits until the job is done with and the dashboard has freed its hosts.
-async fn freed(house: &House, job: u32) {
+pub async fn freed(house: &House, job: u32) {
     let started = Instant::now();
     loop {
         let hosts = house.lab.machines().iter();
@@ -31,7 +31,7 @@ async fn freed(house: &House, job: u32) {
     }
 }
 
-async fn assert_gone(house: &House, given: &Given) {
+pub async fn assert_gone(house: &House, given: &Given) {
     let checks = given
         .is_gone(&house.lab, &house.stack, &house.tenants)
         .await
