@@ -1,5 +1,7 @@
 //! OPNFV on a jumphost of the lab, by stand-ins with the command lines of the real installers.
 
+mod descriptors;
+mod sources;
 mod stand_ins;
 
 use crate::hosts::{REQUEST, Stand};

@@ -51,7 +51,8 @@ pub const CENTOS: [Case; 1] = [Case {
 const FUEL: &str = r#"while getopts "b:dDfEFl:L:p:Ps:S:he" option; do
     case $option in s) scenario=$OPTARG ;; S) storage=$OPTARG ;; l) lab=$OPTARG ;; p) pod=$OPTARG ;; *) ;; esac
 done
-[ -d "$storage" ] && [ "$lab-$pod" = local-virtual1 ] || exit 64
+case $lab-$pod in local-virtual1 | laas-pod1) ;; *) exit 64 ;; esac
+[ -d "$storage" ] || exit 64
 . /opt/laas/behave.sh
 echo cfg01 >/var/lib/machines/cfg01
 printf '\033[32m[OK] MCP: Openstack installation finished succesfully!\033[0m\n'
