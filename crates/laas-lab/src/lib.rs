@@ -19,6 +19,7 @@ pub mod fog;
 pub mod http;
 pub mod inventory;
 pub mod lab;
+mod loopback;
 pub mod machine;
 pub mod nxos;
 pub mod pace;

@@ -5,7 +5,7 @@
 
 use std::fs::{self, File, Permissions};
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener as StdListener};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -17,10 +17,10 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::process::Command;
 use tokio::sync::Mutex;
 use tokio::task::{JoinHandle, JoinSet};
-use uuid::Uuid;
 
 use crate::faults::{Faults, Kind, Peer};
 use crate::http::reset;
+use crate::loopback::free_address;
 use crate::machine::children::{Owned, spawn};
 
 /// Where the directory's entries begin.
@@ -330,13 +330,6 @@ async fn run(directory: &Path, password: &str) -> io::Result<(Owned, Server)> {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
-}
-
-/// A port on an address that hardly anybody else has: another lab that starts
-/// at the same moment must not be taken for this one's slapd.
-fn free_address() -> io::Result<SocketAddr> {
-    let [third, fourth, ..] = *Uuid::new_v4().as_bytes();
-    StdListener::bind((Ipv4Addr::new(127, 95, third, fourth.clamp(1, 254)), 0))?.local_addr()
 }
 
 /// Runs a tool to its end; what it printed on stderr is the error.

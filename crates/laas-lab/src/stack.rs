@@ -1,7 +1,7 @@
 //! The pack on the embedded engine, as an operator would run it: a child process, an API key, loaded keys.
 
 use std::io;
-use std::net::TcpListener;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
@@ -10,6 +10,8 @@ use anyhow::{Context, bail, ensure};
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
+
+use crate::loopback::free_address;
 
 /// A key of the datastore to load at the start.
 #[derive(Debug, Clone)]
@@ -37,7 +39,7 @@ pub struct StackOptions {
 /// A running engine with the pack. Its children die with it.
 pub struct Stack {
     options: StackOptions,
-    port: u16,
+    address: SocketAddr,
     api_key: String,
     http: reqwest::Client,
     engine: Option<Child>,
@@ -53,8 +55,8 @@ impl Stack {
         std::fs::create_dir_all(options.state.join("locks"))?;
         let config = options.state.join("configs/laas.yaml");
         std::fs::write(&config, &options.config)?;
-        // The port stays the same over restarts: what the engine started knows its address.
-        let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+        // It stays the same over restarts: what the engine started knows it.
+        let address = free_address()?;
         let made = Command::new(&options.engine)
             .args(["key", "create", "--state"])
             .arg(options.state.join("engine"))
@@ -73,7 +75,7 @@ impl Stack {
             .build()?;
         let mut stack = Self {
             options,
-            port,
+            address,
             api_key,
             http,
             engine: None,
@@ -108,7 +110,7 @@ impl Stack {
             .arg(self.options.state.join("configs"))
             .arg("--state")
             .arg(self.options.state.join("engine"))
-            .args(["--listen", &format!("127.0.0.1:{}", self.port)])
+            .args(["--listen", &self.address.to_string()])
             .args(sensors.then_some("--sensors"))
             .env("LAAS_LOCK_DIR", self.options.state.join("locks"))
             .stdin(Stdio::null())
@@ -166,7 +168,7 @@ impl Stack {
 
     /// What the `st2` client is told to reach the engine.
     pub fn environment(&self) -> [(&'static str, String); 3] {
-        let base = format!("http://127.0.0.1:{}", self.port);
+        let base = format!("http://{}", self.address);
         [
             ("ST2_API_URL", format!("{base}/v1")),
             ("ST2_AUTH_URL", format!("{base}/auth/v1")),
@@ -189,7 +191,7 @@ impl Stack {
         path: &str,
         body: Option<Value>,
     ) -> anyhow::Result<Value> {
-        let url = format!("http://127.0.0.1:{}/v1/{path}", self.port);
+        let url = format!("http://{}/v1/{path}", self.address);
         let mut request = self
             .http
             .request(method, &url)
