@@ -9,9 +9,11 @@ use laas_core::ledger::Record;
 use laas_core::names::TaskId;
 use laas_core::wait::{Backoff, Deadline, Ended};
 use laas_core::{Failure, HostName, Kind, ledger, lock};
-use laas_dashboard::{Dashboard, DashboardError, Job, Known, List, Other, Plan, Situation, Task};
+use laas_dashboard::{
+    Dashboard, DashboardError, Job, Known, List, Other, Plan, Situation, Task, Work, is_over,
+};
 use serde::Serialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 const DASHBOARD: &str = "dashboard";
@@ -94,9 +96,7 @@ impl Action for Args {
                     .peer(DASHBOARD),
             );
         }
-        if self.resume {
-            self.take_up(&dashboard, &mut situation)?;
-        }
+        self.take_up(&dashboard, &mut situation)?;
         let known = situation.known.clone();
         let plan = laas_dashboard::plan(situation);
         if self.release && plan.release.is_none() {
@@ -169,26 +169,40 @@ impl Args {
         Ok(known)
     }
 
-    /// Takes the tasks that have failed for current ones, which they are in no list of the dashboard.
+    /// Takes tasks for current ones that are in no list of the dashboard: those that have failed, to resume them, and
+    /// what an image undoes that is to be written. The dashboard gives that out anew with the image, but a post that was
+    /// on its way may have closed it again.
     fn take_up(&self, dashboard: &Dashboard, situation: &mut Situation) -> Result<(), Failure> {
-        let failed = |task: &&Task| {
-            let record = situation
-                .known
-                .get(&task.id)
-                .and_then(|known| known.record.as_ref());
+        if situation.all.as_deref().is_none_or(is_over) {
+            return Ok(());
+        }
+        let listed = || situation.new.iter().chain(&situation.current);
+        let imaged: BTreeSet<_> = listed()
+            .filter(|task| matches!(task.work, Work::Hardware { .. }))
+            .filter_map(|task| task.work.host())
+            .collect();
+        let is_undone = |task: &Task| match &task.work {
+            Work::Network { host, .. } => imaged.contains(host),
+            Work::Key { hosts, .. } => hosts.iter().any(|host| imaged.contains(host)),
+            _ => false,
+        };
+        let has_failed = |task: &Task| {
+            let known = situation.known.get(&task.id);
+            let record = known.and_then(|known| known.record.as_ref());
             record.is_some_and(|record| record.state == 300 && !record.release)
         };
-        let failed: Vec<Task> = situation.all.iter().flatten().filter(failed).cloned().collect();
-        for task in failed {
-            let listed = situation
-                .new
-                .iter()
-                .chain(&situation.current)
-                .any(|t| t.id == task.id);
-            if !listed {
-                let delta = dashboard.task(self.job_id, &task.id).at_peer(DASHBOARD)?;
-                situation.current.push(task.with_delta(delta));
-            }
+        let wanted = |task: &&Task| is_undone(task) || (self.resume && has_failed(task));
+        let taken: Vec<Task> = situation
+            .all
+            .iter()
+            .flatten()
+            .filter(wanted)
+            .filter(|task| listed().all(|listed| listed.id != task.id))
+            .cloned()
+            .collect();
+        for task in taken {
+            let delta = dashboard.task(self.job_id, &task.id).at_peer(DASHBOARD)?;
+            situation.current.push(task.with_delta(delta));
         }
         Ok(())
     }

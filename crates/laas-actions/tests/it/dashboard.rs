@@ -7,6 +7,7 @@ use laas_lab::faults::{Fault, Faults, Kind, Peer};
 use laas_lab::http::Server;
 use serde_json::{Value, json};
 use std::net::Ipv4Addr;
+use std::time::Duration;
 use tokio::runtime::Runtime;
 
 const KEY: &str =
@@ -67,6 +68,15 @@ impl Lab {
             env!("CARGO_BIN_EXE_task_status"),
             &args.each_ref().map(String::as_str),
         )
+    }
+
+    /// A post that was on its way when the dashboard changed the task.
+    fn post_late(&self, planned: &Value) {
+        let config = serde_json::from_value(self.pack.config["dashboard"].clone()).unwrap();
+        let token = laas_core::Secret::new("token");
+        let dashboard = laas_dashboard::Dashboard::new(&config, &token, Duration::from_secs(5)).unwrap();
+        let task = planned["task"].as_str().unwrap().parse().unwrap();
+        dashboard.post_task(1, &task, 200, "", None).unwrap();
     }
 
     fn report(&self, tasks: &Value, failure: &Value) -> Ended {
@@ -239,6 +249,35 @@ fn a_release_waits_for_who_is_at_work_and_for_nobody_else() {
         let waiting = if waits { json!({"pod1": 9}) } else { json!({}) };
         assert_eq!(plan["waiting"], waiting, "{plan:#}");
     }
+}
+
+/// The dashboard gives a host's network and its users' keys out anew with an image, and takes a post that was on its way
+/// for their end.
+#[test]
+fn what_an_image_undoes_is_done_again_although_a_late_post_has_closed_it() {
+    let lab = Lab::new();
+    let plan = lab.plan();
+    lab.post(100, &plan["tasks"]).done();
+    lab.post(200, &plan["tasks"]).done();
+    assert_eq!(lab.plan()["tasks"], json!([]));
+    lab.dashboard.reimage("pod1", 22).unwrap();
+    let network = &plan["hosts"][0]["network"];
+    let key = &plan["users"][0]["key"];
+    for late in [network, key] {
+        lab.post_late(late);
+    }
+    let again = lab.plan();
+    assert_eq!(again["hosts"].as_array().unwrap().len(), 1, "{again:#}");
+    assert_eq!(again["hosts"][0]["hardware"]["image"], 22);
+    for (again, before) in [
+        (&again["hosts"][0]["network"], network),
+        (&again["users"][0]["key"], key),
+    ] {
+        assert_eq!(again["task"], before["task"]);
+        assert_eq!(lab.task(again).status, 200);
+    }
+    lab.post(100, &again["tasks"]).done();
+    assert_eq!(lab.task(network).status, 100, "it is under way again");
 }
 
 #[test]
