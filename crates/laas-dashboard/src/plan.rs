@@ -140,7 +140,10 @@ pub fn plan(situation: Situation<'_>) -> Plan {
     } else {
         let mut sorted = Sorted::default();
         for (id, (task, is_new)) in tasks {
-            if draft.is_busy(&id) || draft.waits_for_another(&task.work) {
+            if draft.is_busy(&id)
+                || draft.waits_for_another(&task.work)
+                || sorted.waits_for_its_turn(&task.work)
+            {
                 draft.plan.skipped.push(id);
                 continue;
             }

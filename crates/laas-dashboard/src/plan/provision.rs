@@ -90,6 +90,11 @@ pub struct Sorted {
 }
 
 impl Sorted {
+    /// Whether the work is another snapshot of a host: one at a time is made, and the sensor hands the next one out.
+    pub fn waits_for_its_turn(&self, work: &Work) -> bool {
+        matches!(work, Work::Snapshot { host, .. } if self.snapshots.iter().any(|s| s.host == *host))
+    }
+
     /// Puts the task where it belongs.
     ///
     /// # Errors

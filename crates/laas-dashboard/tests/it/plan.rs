@@ -251,6 +251,18 @@ fn other(job: u64, begun: bool, imaged: bool) -> Other {
 
 /// A host is never touched for a booking while another one has a claim to it that is not settled.
 #[test]
+fn a_host_becomes_one_image_at_a_time() {
+    let snapshot = |n, host| Task::new(id(n), "snapshot", json!({"host": host, "dashboard_id": n}));
+    let tasks = vec![snapshot(5, "pod1"), snapshot(6, "pod1"), snapshot(7, "pod2")];
+    let first = plan_new(tasks.clone());
+    let names: Vec<_> = first.snapshots.iter().map(|s| s.snapshot.as_str()).collect();
+    assert_eq!(names, ["snapshot_5", "snapshot_7"]);
+    assert_eq!(first.skipped, [id(6)]);
+    let next = plan_new(tasks[1..2].to_vec());
+    assert_eq!(next.snapshots.len(), 1);
+}
+
+#[test]
 fn the_same_host_in_two_jobs() {
     let key = json!({"access_type": "ssh", "user": 3, "revoke": false, "context": {"key": "k", "hosts": ["pod2", "pod1"]}});
     let snapshot = json!({"host": "pod1", "dashboard_id": 5});

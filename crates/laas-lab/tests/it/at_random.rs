@@ -42,9 +42,15 @@ async fn whatever_happens_nobody_is_left_in_and_nothing_untrue_is_said() {
     let seeds = of("LAAS_SEEDS", SEEDS);
     let seeds = seeds.split_whitespace().map(|seed| seed.parse().unwrap());
     let mut runs: tokio::task::JoinSet<_> = seeds.map(|seed| soak(seed, steps)).collect();
+    let mut failed = false;
     while let Some(run) = runs.join_next().await {
-        println!("{}", run.unwrap());
+        match run {
+            Ok(came_to) => println!("{came_to}"),
+            // It has said why.
+            Err(_) => failed = true,
+        }
     }
+    assert!(!failed, "a promise was broken");
 }
 
 /// Goes so many steps and checks all that was promised. What it came to.
@@ -112,7 +118,7 @@ impl Soak {
             ..LabOptions::default()
         };
         let changes = json!({
-            "timing": {"call": 3, "retries": 2, "retry_delay": 0, "power": 6, "boot": 10, "stall": 8, "image": 30},
+            "timing": {"call": 3, "retries": 2, "retry_delay": 0, "power": 6, "boot": 10, "stall": 8, "image": 30, "wipe": 15},
             "release": {"disk": if seed.is_multiple_of(3) { "wipe" } else { "keep" }},
         });
         let house = House::of(options, &pack(), changes).await;
@@ -356,7 +362,7 @@ impl Soak {
     /// What is not at its end.
     async fn goes_on(&self) -> Option<String> {
         for status in ["requested", "scheduled", "delayed", "running", "canceling"] {
-            let path = format!("executions?status={status}&limit=1&include_attributes=action");
+            let path = format!("executions?status={status}&limit=1&include_attributes=parameters");
             let found = self.call(&path).await;
             if found.as_array().is_none_or(|found| !found.is_empty()) {
                 return Some(format!("{status}: {found}"));
