@@ -129,6 +129,8 @@ impl Ended {
                 continue;
             }
             let record = Record {
+                // That it was given is no proof that it is taken back.
+                state: 0,
                 release: true,
                 given: record.has_given(),
                 execution: draft.situation.execution.map(str::to_owned),
