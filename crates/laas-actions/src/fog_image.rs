@@ -4,6 +4,7 @@ mod choice;
 
 use crate::fog_tasks::{self, Assigned, Begun, HostTask, PEER, Stage, Standing};
 use crate::hosts;
+use crate::prepare_capture::Prepared;
 use choice::{Choice, Wanted};
 use laas_core::action::{Action, Context};
 use laas_core::failure::Context as _;
@@ -128,6 +129,7 @@ impl Action for Args {
                     (true, None, Stage::Starting)
                 } else {
                     prepare(&deploy, image, &active)?;
+                    Prepared::forget(context, &self.host)?;
                     // From here on a run after a crash looks for the task by its name.
                     remember(None, Stage::Starting)?;
                     (true, Some(deploy.queue()?), Stage::Running)

@@ -103,12 +103,14 @@ impl Args {
 /// The value of the key `prepared_<host>`: the capture that the host was last prepared for. It is written before the
 /// host is touched.
 #[derive(Default, Serialize, Deserialize)]
-struct Prepared {
-    request: Option<String>,
+pub struct Prepared {
+    pub request: Option<String>,
 }
 
 impl Prepared {
-    fn load(context: &Context, host: &HostName) -> Result<Self, Failure> {
+    /// # Errors
+    /// The datastore can't be read.
+    pub fn load(context: &Context, host: &HostName) -> Result<Self, Failure> {
         let found: Option<Self> = context
             .datastore()?
             .get_record(&format!("prepared_{host}"))
@@ -120,5 +122,14 @@ impl Prepared {
     fn store(&self, context: &Context, host: &HostName) -> Result<(), Failure> {
         let stored = context.datastore()?.put_record(&format!("prepared_{host}"), self);
         stored.at_peer("datastore").of_host(host)
+    }
+
+    /// The host gets another system.
+    ///
+    /// # Errors
+    /// The datastore can't be written.
+    pub fn forget(context: &Context, host: &HostName) -> Result<(), Failure> {
+        let deleted = context.datastore()?.delete(&format!("prepared_{host}"));
+        deleted.at_peer("datastore").of_host(host)
     }
 }

@@ -1,6 +1,7 @@
 //! Waits until a host can be logged in to, and knows an old system from a new one.
 
 use crate::hosts::{self, Before, PinnedKey};
+use crate::prepare_capture::Prepared;
 use laas_core::action::{Action, Context};
 use laas_core::failure::Context as _;
 use laas_core::inventory::Host;
@@ -9,7 +10,7 @@ use laas_core::wait::{Backoff, Deadline};
 use laas_core::{Failure, HostName, VlanId};
 use laas_host::authorized_keys::{self, Lines};
 use laas_host::system::{MARKER, Os, hostnames};
-use laas_host::{HostKeyPolicy, Login, Session};
+use laas_host::{HostKeyPolicy, Login, Session, SshError};
 use serde::Serialize;
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -75,7 +76,15 @@ impl Action for Args {
             }
             (None, Some(pinned)) => {
                 let connected = login.connect(&pinned.policy(), config.timing.call(), &deadline);
-                (connected.at_peer(hosts::PEER).of_host(&self.host)?, false)
+                let prepared = Prepared::load(context, &self.host)?.request;
+                match (connected, prepared) {
+                    // A capture took the pinned key out of the system and did not come to its end.
+                    (Err(error), Some(request)) if is_stranger(&error) && pinned.request != request => {
+                        let deploy = Deploy::load(context, &host, &request, Some(pinned))?;
+                        deploy.new_system(&login, &Deadline::seconds(config.timing.boot))?
+                    }
+                    (connected, _) => (connected.at_peer(hosts::PEER).of_host(&self.host)?, false),
+                }
             }
             (None, None) => {
                 return Err(
@@ -220,6 +229,15 @@ impl<'a> Deploy<'a> {
             )),
         };
         failure.peer(hosts::PEER).host(name)
+    }
+}
+
+/// Whether the host answers with another SSH host key than the pinned one.
+fn is_stranger(error: &SshError) -> bool {
+    match error {
+        SshError::HostKey { .. } => true,
+        SshError::Deadline { source } => is_stranger(source),
+        _ => false,
     }
 }
 

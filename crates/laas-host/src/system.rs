@@ -107,11 +107,12 @@ pub fn set_hostname(session: &Session, name: &SystemHostname) -> Result<(), SshE
 
 /// Prints what makes a system this one and no other, which an image must not bring along: OpenSSH's host keys,
 /// machine-id(5) in its two places, systemd's random seed, and [`MARKER`].
-const IDENTITY: &str = r#"for file in /etc/ssh/ssh_host_* /var/lib/systemd/random-seed /etc/laas-request; do
+const IDENTITY: &str = r#"for file in /etc/laas-request /etc/ssh/ssh_host_* /var/lib/systemd/random-seed; do
 [ -e "$file" ] && echo "$file"; done; for file in /etc/machine-id /var/lib/dbus/machine-id; do
 [ -f "$file" ] && [ ! -L "$file" ] && [ -s "$file" ] && echo "$file"; done; exit 0"#;
 
-/// The files that make the system this one and no other, as far as they are there.
+/// The files that make the system this one and no other, as far as they are there. The marker of its deploy is the first:
+/// with it a system that has new keys is taken for an old one.
 ///
 /// # Errors
 /// The connection broke.

@@ -319,6 +319,31 @@ fn a_system_that_was_noted_before_a_deploy_is_an_old_one() {
 }
 
 #[test]
+fn a_host_whose_capture_broke_off_is_found_with_its_new_key() {
+    let stand = Stand::deployed("ubuntu", "22.04");
+    let pinned = stand.pack.key("ssh_host_key_pod1");
+    let new_keys = || {
+        stand.as_root("rm -f /etc/laas-request /etc/ssh/ssh_host_*");
+        stand.boot();
+    };
+    // A tenant may do that, too.
+    new_keys();
+    let stranger = stand.wait_for_host(&[]).failed(1);
+    assert!(
+        stranger["error"].as_str().unwrap().contains("not the pinned"),
+        "{stranger}"
+    );
+    let capture = json!({"request": REQUEST.replace(":0a", ":1b")});
+    stand.pack.set_key("prepared_pod1", &capture);
+    let found = stand.wait_for_host(&[]).done();
+    assert_eq!(found["changed"], true);
+    assert_ne!(stand.pack.key("ssh_host_key_pod1"), pinned);
+    assert_eq!(stand.wait_for_host(&[]).done()["changed"], false);
+    new_keys();
+    stand.wait_for_host(&[]).failed(1);
+}
+
+#[test]
 fn a_system_that_nobody_knows_is_left_alone() {
     let stand = Stand::new("debian", "10");
     stand.wait_for_host(&[&format!("--request={REQUEST}")]).done();
