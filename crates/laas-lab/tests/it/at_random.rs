@@ -31,7 +31,7 @@ const STRETCH: u32 = 250;
 /// The longest pauses between two steps of a stretch, in milliseconds: one of these.
 const PAUSES: [u64; 3] = [10, 60, 250];
 /// Within which all is quiet once everything works again.
-const QUIET: Duration = Duration::from_secs(240);
+const QUIET: Duration = Duration::from_secs(400);
 /// Keys of the datastore that a booking leaves while it runs, and the task, the host or the account in their names.
 const OF_TENANTS: [&str; 4] = ["vpn_", "task_", "told_", "bmc_user_"];
 
