@@ -133,7 +133,7 @@ fn a_job_is_planned_begun_and_done_once() {
     let plan = lab.plan();
     assert_eq!(
         plan["settings"],
-        json!({"concurrency": 5, "retries": 2, "retry_delay": 7, "disk": "keep"})
+        json!({"concurrency": 5, "retries": 2, "retry_delay": 7, "disk": "keep", "jenkins": false})
     );
     assert_eq!(plan["tasks"].as_array().unwrap().len(), 9);
     // What a tenant wrote into a key is no expression any more.
