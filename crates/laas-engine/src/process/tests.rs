@@ -103,7 +103,14 @@ async fn a_timeout_ends_the_whole_session_even_one_that_ignores_it() {
     assert_eq!(outcome.result["error"], "Action failed to complete in 0 seconds");
     let stdout = outcome.result["stdout"].as_str().unwrap();
     let child = stdout.strip_prefix("started\n").unwrap();
-    assert!(!is_alive(child), "the background child {child} lives");
+    // The signal was sent; a busy machine takes a moment.
+    let gone = async {
+        while is_alive(child) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let gone = tokio::time::timeout(Duration::from_secs(10), gone).await;
+    assert!(gone.is_ok(), "the background child {child} lives");
 }
 
 #[tokio::test]

@@ -27,9 +27,9 @@ const SEEDS: &str = "1 2 3";
 /// Without `LAAS_STEPS`: with each seed.
 const STEPS: u32 = 2000;
 /// Between two quiet moments.
-const STRETCH: u32 = 250;
+const STRETCH: u32 = 400;
 /// The longest pauses between two steps of a stretch, in milliseconds: one of these.
-const PAUSES: [u64; 3] = [10, 60, 250];
+const PAUSES: [u64; 3] = [10, 40, 150];
 /// Within which all is quiet once everything works again.
 const QUIET: Duration = Duration::from_secs(400);
 /// Keys of the datastore that a booking leaves while it runs, and the task, the host or the account in their names.
