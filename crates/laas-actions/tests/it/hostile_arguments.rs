@@ -3,6 +3,7 @@
 use crate::hostile_values::{is_legible, pointers, renamed, values};
 use crate::hosts::{NETWORKS, Stand};
 use crate::pack::Pack;
+use laas_core::parallel;
 use serde_json::{Value, json};
 use std::path::Path;
 use std::process::Command;
@@ -101,12 +102,14 @@ fn an_argument_is_refused_in_one_line_or_touches_nothing_but_its_peer() {
     let pack = Pack::new(config, &keys);
     let before = pack.keys();
     let hostile = values(LONGEST_ARGUMENT);
-    for command in laas_actions::commands() {
-        let words = example(&command);
+    let commands: Vec<_> = laas_actions::commands().into_iter().collect();
+    // Most of the time is waited for a peer that does not answer.
+    parallel::map(&commands, 8, |command| {
+        let words = example(command);
         let words: Vec<_> = words.iter().map(String::as_str).collect();
-        try_each(&pack, &command, &words, &hostile);
+        try_each(&pack, command, &words, &hostile);
         assert_eq!(pack.keys(), before, "{}", command.get_name());
-    }
+    });
 }
 
 /// Everything that an action could have changed.
