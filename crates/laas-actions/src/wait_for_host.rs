@@ -76,14 +76,17 @@ impl Action for Args {
             }
             (None, Some(pinned)) => {
                 let connected = login.connect(&pinned.policy(), config.timing.call(), &deadline);
-                let prepared = Prepared::load(context, &self.host)?.request;
-                match (connected, prepared) {
+                let prepared = match &connected {
+                    Err(error) if is_stranger(error) => Prepared::load(context, &self.host)?.request,
+                    _ => None,
+                };
+                match prepared.filter(|request| *request != pinned.request) {
                     // A capture took the pinned key out of the system and did not come to its end.
-                    (Err(error), Some(request)) if is_stranger(&error) && pinned.request != request => {
+                    Some(request) => {
                         let deploy = Deploy::load(context, &host, &request, Some(pinned))?;
                         deploy.new_system(&login, &Deadline::seconds(config.timing.boot))?
                     }
-                    (connected, _) => (connected.at_peer(hosts::PEER).of_host(&self.host)?, false),
+                    None => (connected.at_peer(hosts::PEER).of_host(&self.host)?, false),
                 }
             }
             (None, None) => {

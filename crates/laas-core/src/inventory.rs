@@ -192,8 +192,10 @@ impl Host {
     /// # Errors
     /// It is unlisted, missing or malformed, or the datastore can't be read.
     pub fn load(datastore: &Datastore, name: &HostName) -> Result<Self, InventoryError> {
-        // Another name in the list may be none; that is for those to say who want them all.
-        let listed: Vec<Value> = parse(HOSTS, &read(datastore, HOSTS)?, true)?;
+        Self::load_of(datastore, name, &listed(datastore)?)
+    }
+
+    fn load_of(datastore: &Datastore, name: &HostName, listed: &[Value]) -> Result<Self, InventoryError> {
         if !listed.contains(&Value::from(name.as_str())) {
             return Err(InventoryError::Unlisted { host: name.clone() });
         }
@@ -213,8 +215,8 @@ impl Host {
     /// # Errors
     /// As [`Host::load`], or it can be confused with another host.
     pub fn load_alone(datastore: &Datastore, name: &HostName) -> Result<Self, InventoryError> {
-        let host = Self::load(datastore, name)?;
-        let listed: Vec<Value> = parse(HOSTS, &read(datastore, HOSTS)?, true)?;
+        let listed = listed(datastore)?;
+        let host = Self::load_of(datastore, name, &listed)?;
         let others = listed.iter().filter_map(|listed| listed.as_str()?.parse().ok());
         let others: Vec<HostName> = others.filter(|other| other != name).collect();
         let entries = parallel::map(&others, AT_ONCE, |other| Self::load_listed(datastore, other));
@@ -286,6 +288,11 @@ impl Host {
 /// # Errors
 /// The key `hosts` is missing or malformed, or the datastore can't be read.
 pub fn names(datastore: &Datastore) -> Result<Vec<HostName>, InventoryError> {
+    parse(HOSTS, &read(datastore, HOSTS)?, true)
+}
+
+/// As [`names`], whatever they are: that one of them is no name is for those to say who want them all.
+fn listed(datastore: &Datastore) -> Result<Vec<Value>, InventoryError> {
     parse(HOSTS, &read(datastore, HOSTS)?, true)
 }
 

@@ -16,7 +16,7 @@ use crate::dashboard::{BmcAccount, JobState, TaskState, TaskType};
 use crate::inventory::BmcKind;
 use crate::lab::Lab;
 
-pub use release::Given;
+pub use release::{Given, OF_TENANTS};
 
 /// Something that was tried.
 #[derive(Debug, Clone, Serialize)]

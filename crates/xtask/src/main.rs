@@ -10,8 +10,10 @@ mod readme;
 mod soak;
 mod stackstorm;
 
+use anyhow::{Context, ensure};
 use clap::{Parser, Subcommand};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 #[derive(Parser)]
 #[command(name = "cargo xtask", about = "The house's own tools")]
@@ -70,6 +72,16 @@ fn main() -> anyhow::Result<()> {
         Task::Bench { what, json } => bench::run(&root(), what, json),
         Task::Soak { runs, steps, seed } => soak::run(&root(), runs, steps, seed),
     }
+}
+
+/// Runs a command to its end, which has to be a success.
+fn succeed(command: &mut Command) -> anyhow::Result<()> {
+    let program = command.get_program().display().to_string();
+    let status = command
+        .status()
+        .with_context(|| format!("can't run `{program}`"))?;
+    ensure!(status.success(), "`{program}` ended with {status}");
+    Ok(())
 }
 
 /// The root of the pack, which is the root of the workspace.

@@ -1,6 +1,7 @@
 //! The tests' lab, booked at random for as long as one likes.
 
-use anyhow::{Context, Result, ensure};
+use crate::succeed;
+use anyhow::Result;
 use std::path::Path;
 use std::process::Command;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -33,13 +34,5 @@ pub fn run(root: &Path, runs: u64, steps: u32, seed: Option<u64>) -> Result<()> 
             .current_dir(root);
         succeed(&mut cargo)?;
     }
-    Ok(())
-}
-
-fn succeed(command: &mut Command) -> Result<()> {
-    let status = command
-        .status()
-        .with_context(|| format!("can't run {command:?}"))?;
-    ensure!(status.success(), "{command:?} ended with {status}");
     Ok(())
 }

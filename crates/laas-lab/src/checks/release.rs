@@ -11,7 +11,7 @@ use crate::machine::Phase;
 use crate::stack::Stack;
 
 /// Keys of the datastore that hold what a tenant got, or that the tenant has a host.
-const OF_TENANTS: [&str; 4] = ["vpn_", "task_", "told_", "bmc_user_"];
+pub const OF_TENANTS: [&str; 4] = ["vpn_", "task_", "told_", "bmc_user_"];
 
 /// What a Jenkins agent is on a disk, from which the host would boot again.
 const AGENT: [&str; 2] = ["etc/systemd/system/laas-jenkins.service", "var/lib/laas-jenkins"];

@@ -5,8 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use laas_lab::cabling::MANAGEMENT_VLAN;
 use laas_lab::checks::{self, bmc_login, vpn_account};
-use laas_lab::dashboard::{BookedHost, BookingSpec, JobState, TaskType, UserSpec, Vlan};
+use laas_lab::dashboard::{BookedHost, BookingSpec, JobState, TaskType, Vlan};
+use laas_lab::faults::{Fault, Peer};
 use laas_lab::fog::Version;
 use laas_lab::inventory::BmcKind;
 use laas_lab::inventory::Make;
@@ -19,7 +21,6 @@ use crate::dice::Dice;
 use crate::faults_booking::EVERY_KIND;
 use crate::house::{House, brief, pack};
 use crate::kills::children;
-use laas_lab::faults::{Fault, Peer};
 
 const HOSTS: u8 = 3;
 /// Without `LAAS_SEEDS`.
@@ -32,8 +33,6 @@ const STRETCH: u32 = 400;
 const PAUSES: [u64; 3] = [10, 40, 150];
 /// Within which all is quiet once everything works again.
 const QUIET: Duration = Duration::from_secs(400);
-/// Keys of the datastore that a booking leaves while it runs, and the task, the host or the account in their names.
-const OF_TENANTS: [&str; 4] = ["vpn_", "task_", "told_", "bmc_user_"];
 
 #[tokio::test(flavor = "multi_thread")]
 async fn whatever_happens_nobody_is_left_in_and_nothing_untrue_is_said() {
@@ -123,12 +122,7 @@ impl Soak {
         });
         let house = House::of(options, &pack(), changes).await;
         for tenant in &house.tenants {
-            house.lab.dashboard().add_user(UserSpec {
-                id: tenant.id,
-                username: tenant.name.to_owned(),
-                email: format!("{}@example.org", tenant.name),
-                ssh_key: Some(tenant.public_key().unwrap()),
-            });
+            house.add_user(tenant);
         }
         Self {
             house,
@@ -456,8 +450,7 @@ impl Soak {
                 on_card.flatten().any(|network| network["vlan_id"] == vlan)
             };
             // A host whose networks failed is on the management network, for the operator.
-            let allowed =
-                |vlan: u16| own(vlan) || job.is_some() && vlan == laas_lab::cabling::MANAGEMENT_VLAN;
+            let allowed = |vlan: u16| own(vlan) || job.is_some() && vlan == MANAGEMENT_VLAN;
             let foreign: Vec<_> = port.allowed.iter().filter(|vlan| !allowed(*vlan)).collect();
             if !foreign.is_empty() {
                 wrong.push(format!("{host} {} carries {foreign:?}", nic.mac));
@@ -523,7 +516,7 @@ impl Soak {
 
     async fn datastore_is_clean(&self, running: &[JobState]) -> Vec<String> {
         let mut wrong = Vec::new();
-        for prefix in OF_TENANTS {
+        for prefix in checks::OF_TENANTS {
             let keys = self.keys(prefix).await;
             let tasks = running.iter().flat_map(|job| &job.tasks);
             let at_most = match prefix {

@@ -92,11 +92,15 @@ impl House {
     /// Alice becomes a user of the dashboard, who can book by herself.
     pub fn add_alice(&self) {
         let [alice, _] = &self.tenants;
+        self.add_user(alice);
+    }
+
+    pub fn add_user(&self, tenant: &Tenant) {
         self.lab.dashboard().add_user(UserSpec {
-            id: alice.id,
-            username: alice.name.to_owned(),
-            email: "alice@example.org".to_owned(),
-            ssh_key: Some(alice.public_key().unwrap()),
+            id: tenant.id,
+            username: tenant.name.to_owned(),
+            email: format!("{}@example.org", tenant.name),
+            ssh_key: Some(tenant.public_key().unwrap()),
         });
     }
 

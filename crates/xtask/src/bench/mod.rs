@@ -7,7 +7,6 @@ mod network;
 mod process;
 mod table;
 
-use anyhow::{Context, ensure};
 use laas_lab::dashboard::{BookedHost, BookingSpec, UserSpec, Vlan};
 use laas_lab::inventory::HostSpec;
 use laas_lab::lab::Lab;
@@ -71,13 +70,7 @@ fn again_as_release(root: &Path) -> anyhow::Error {
 }
 
 fn build(root: &Path, program: &str, arguments: &[&str]) -> anyhow::Result<()> {
-    let status = Command::new(program)
-        .args(arguments)
-        .current_dir(root)
-        .status()
-        .with_context(|| format!("can't run `{program}`"))?;
-    ensure!(status.success(), "`{program}` ended with {status}");
-    Ok(())
+    crate::succeed(Command::new(program).args(arguments).current_dir(root))
 }
 
 /// The engine of the release build.
