@@ -10,7 +10,7 @@ use laas_core::action::{Action, Context};
 use laas_core::failure::Context as _;
 use laas_core::wait::Deadline;
 use laas_core::{Failure, HostName, lock};
-use laas_fog::{Fog, FogError, Id, Task, TaskType};
+use laas_fog::{Fog, FogError, Id, TaskType};
 use serde::{Deserialize, Serialize};
 
 /// The prefix of the key that holds a host's [`Record`].
@@ -125,10 +125,11 @@ impl Action for Args {
             Standing::Running(task) => (false, Some(task), Stage::Running),
             Standing::Nothing => {
                 deploy.at_fog(check(&deploy.fog, image))?;
+                let stale = deploy.stale(&active)?;
                 if self.dry_run {
                     (true, None, Stage::Starting)
                 } else {
-                    prepare(&deploy, image, &active)?;
+                    prepare(&deploy, image, &stale)?;
                     Prepared::forget(context, &self.host)?;
                     // From here on a run after a crash looks for the task by its name.
                     remember(None, Stage::Starting)?;
@@ -169,11 +170,11 @@ fn check(fog: &Fog, image: Id) -> Result<(), FogError> {
 }
 
 /// Makes the image the one that is deployed, with nothing else in the host's queue.
-fn prepare(deploy: &HostTask, image: Id, active: &[Task]) -> Result<(), Failure> {
+fn prepare(deploy: &HostTask, image: Id, stale: &[Id]) -> Result<(), Failure> {
     if deploy.host.image != Some(image) {
         deploy.at_fog(deploy.fog.set_image(&deploy.host, image))?;
     }
-    deploy.clear(active)
+    deploy.cancel(stale)
 }
 
 /// Whether the deploy of `request` has been begun, so that the host may run its system already.

@@ -134,12 +134,11 @@ impl Action for Args {
             Standing::Done(task) => (false, task, Stage::Done),
             Standing::Running(task) => (false, Some(task), Stage::Running),
             Standing::Nothing => {
-                // A half-written image would be somebody's snapshot.
-                wipe.refuse_busy(&active, &[TaskType::Capture])?;
+                let stale = wipe.stale(&active)?;
                 if self.dry_run {
                     (true, None, Stage::Starting)
                 } else {
-                    wipe.clear(&active)?;
+                    wipe.cancel(&stale)?;
                     // From here on the last deploy may be gone from the disk, and a run after a crash looks for the
                     // task by its name.
                     fog_image::forget(context, &self.host)?;

@@ -96,21 +96,14 @@ impl Capture<'_> {
         record.store(self.context, self.name)?;
         let host = self.host()?;
         let active = self.at_fog(self.fog.active_tasks(host.id))?;
-        let at_work = [
-            TaskType::Deploy,
-            TaskType::Capture,
-            TaskType::FastWipe,
-            TaskType::NormalWipe,
-            TaskType::FullWipe,
-        ];
-        self.task(record, host.clone()).refuse_busy(&active, &at_work)?;
+        let stale = self.task(record, host.clone()).stale(&active)?;
         if self.adopt(record)?.is_none() {
             self.make_image(record)?;
             self.adopt(record)?;
         }
         record.store(self.context, self.name)?;
         let task = self.task(record, host);
-        task.clear(&active)?;
+        task.cancel(&stale)?;
         if let Some(image) = record.image.filter(|image| task.host.image != Some(*image)) {
             self.at_fog(self.fog.set_image(&task.host, image))?;
         }
@@ -157,8 +150,7 @@ impl Capture<'_> {
         tracing::warn!(host = %self.name, request = other.begun.request, "an earlier capture was not finished");
         let host = self.host()?;
         let active = self.at_fog(self.fog.active_tasks(host.id))?;
-        self.task(other, host)
-            .refuse_busy(&active, &[TaskType::Capture])?;
+        self.task(other, host).stale(&active)?;
         self.undo(other).map(drop)
     }
 
@@ -238,7 +230,7 @@ impl Capture<'_> {
             let complete = match self.standing(record)? {
                 Standing::Nothing => false,
                 Standing::Done(_) => true,
-                Standing::Running(task) => self.cancel(task)?,
+                Standing::Running(task) => self.cancel(record, task)?,
             };
             if complete && image.captured != Some(false) {
                 let image = self.prove(record)?;
@@ -258,14 +250,9 @@ impl Capture<'_> {
     }
 
     /// Whether the task was complete before it could be cancelled.
-    fn cancel(&self, task: Id) -> Result<bool, Failure> {
-        self.at_fog(self.fog.cancel(task))?;
+    fn cancel(&self, record: &Record, task: Id) -> Result<bool, Failure> {
+        self.task(record, self.host()?).cancel(&[task])?;
         let state = self.at_fog(self.fog.task(task))?.map(|t| t.state);
-        if state.is_some_and(State::is_active) {
-            let error = format!("FOG does not cancel task {task} of `{}`", self.name);
-            let hint = "cancel it in FOG's Task Management";
-            return self.at_fog(Err(Failure::refused(error).hint(hint)));
-        }
         Ok(state == Some(State::Complete))
     }
 

@@ -16,13 +16,25 @@ const SPARSE_PERCENT: f64 = 10.0;
 /// # Errors
 /// It ended otherwise or got stuck, in which case it is cancelled, or FOG stayed silent.
 pub fn until_complete(wanted: &HostTask, task: Id) -> Result<(), Failure> {
-    let result = watch(wanted, task);
-    if result.as_ref().is_err_and(|stop| stop.cancel)
-        && let Err(error) = wanted.fog.cancel(task)
-    {
-        tracing::warn!(task = %task, error = chain(&error), "could not cancel the task");
+    let Err(stop) = watch(wanted, task) else {
+        return Ok(());
+    };
+    if !stop.cancel {
+        return Err(stop.failure);
     }
-    result.map_err(|stop| stop.failure)
+    match wanted.cancel(&[task]) {
+        Ok(()) => Err(stop.failure),
+        Err(left) => {
+            let error = format!("{}; the task stays queued: {}", stop.failure.error, left.error);
+            let hint =
+                format!("cancel task {task} in FOG's Task Management before the host boots from the network");
+            Err(Failure {
+                error,
+                ..stop.failure
+            }
+            .hint(hint))
+        }
+    }
 }
 
 struct Stop {

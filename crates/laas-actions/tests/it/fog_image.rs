@@ -10,7 +10,7 @@ use std::net::{Ipv4Addr, TcpListener};
 
 pub const MAC: &str = "02:00:00:00:01:01";
 pub const REQUEST: &str = "aebe085c-2b8c-4dfc-a4fc-bb2fa5bb41da:0a1b2c3d4e5f6071:0";
-const NAME: &str = "laas aebe085c-2b8c-4dfc-a4fc-bb2fa5bb41da:0a1b2c3d4e5f6071:0";
+const NAME: &str = "laas aebe085c-2b8c-4dfc-a4fc-bb2fa5bb41da:0a1b2c3d4e5f6071:0 - pod1";
 
 /// FOG's states.
 pub const QUEUED: u32 = 1;
@@ -305,7 +305,10 @@ fn what_others_left_is_cancelled_and_their_wait_fails() {
         .collect();
     assert_eq!(
         states,
-        [(NAME.into(), 17, CANCELLED), ("laas ours".into(), 21, QUEUED)]
+        [
+            (NAME.into(), 17, CANCELLED),
+            ("laas ours - pod1".into(), 21, QUEUED)
+        ]
     );
 }
 

@@ -25,11 +25,6 @@ impl Lab {
         });
         self.fog.wiped(task);
     }
-
-    fn types_and_states(&self) -> Vec<(u32, u32)> {
-        let tasks = self.fog.tasks().into_iter();
-        tasks.map(|t| (t.task_type, t.state)).collect()
-    }
 }
 
 #[test]
@@ -163,7 +158,7 @@ fn nothing_is_touched_unless_everything_is_right() {
             },
             &["--host=pod1", "--confirm=pod1", "--mode=full"],
             1,
-            "at work on FOG's task 1",
+            "is busy in FOG with task 1",
         ),
     ];
     for (trouble, args, code, words) in cases {

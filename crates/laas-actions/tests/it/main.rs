@@ -15,6 +15,7 @@ mod fog_capture;
 mod fog_image;
 mod fog_image_choice;
 mod fog_image_kills;
+mod fog_names;
 mod fog_wipe;
 mod host_network;
 mod hostile_arguments;

@@ -57,6 +57,7 @@ pub const STATES: [(u32, &str); 6] = [
 #[derive(Debug, Clone)]
 pub struct State {
     pub version: Version,
+    pub task_names: TaskNames,
     pub api_enabled: bool,
     pub hosts: BTreeMap<u32, Host>,
     pub images: BTreeMap<u32, Image>,
@@ -82,6 +83,8 @@ pub struct Image {
     pub os: Option<Os>,
     /// The storage groups that it is associated with, the primary one first.
     pub groups: Vec<u32>,
+    /// Whether its object says the groups; some of 1.5 say only the name of one.
+    pub says_groups: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -113,6 +116,19 @@ pub struct TaskView {
     pub snapins: bool,
 }
 
+/// What FOG calls a task that it was asked to call something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TaskNames {
+    /// Before 1.5.
+    AsAsked,
+    /// `asked - pod1`, seen of 1.5.8.
+    WithHost,
+    /// `asked - pod1 2026-09-01 10:00:00`, read in 1.6.
+    WithHostAndTime,
+    /// Whatever it likes, which no version is known to do.
+    Other,
+}
+
 /// Why something was not done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refusal {
@@ -134,6 +150,10 @@ impl State {
     pub fn new(version: Version) -> Self {
         Self {
             version,
+            task_names: match version {
+                Version::V1_5 => TaskNames::WithHost,
+                Version::V1_6 => TaskNames::WithHostAndTime,
+            },
             api_enabled: true,
             hosts: BTreeMap::new(),
             images: super::stock_images()
@@ -160,7 +180,12 @@ impl Image {
             }
         }
         let groups = vec![1];
-        Self { row, os, groups }
+        Self {
+            row,
+            os,
+            groups,
+            says_groups: true,
+        }
     }
 }
 
@@ -260,6 +285,7 @@ impl State {
     pub fn create_task(&mut self, host: u32, wanted: &Row) -> Result<(), Refusal> {
         let known = self.hosts.get(&host).ok_or(Refusal::NotFound)?;
         let (image_id, macs) = (id(&known.row, "imageID"), known.macs.clone());
+        let host_name = text(&known.row, "name").to_owned();
         let wake = match self.version {
             Version::V1_5 => "0",
             Version::V1_6 => "1",
@@ -301,6 +327,13 @@ impl State {
         if text(&asked, "wol") == "1" || kind == WAKE_UP {
             self.woken.extend(macs);
         }
+        let name = match (self.task_names, text(&asked, "taskName")) {
+            (TaskNames::AsAsked, name) => name.to_owned(),
+            (TaskNames::WithHost, name) => format!("{name} - {host_name}"),
+            (TaskNames::WithHostAndTime, name) => format!("{name} - {host_name} {}", now()),
+            (TaskNames::Other, _) => format!("Task of {host_name}"),
+        };
+        set(&mut asked, "taskName", name);
         self.last_task += 1;
         let row = task_row(self.last_task, host, image_id, &asked);
         let task = Task {

@@ -96,6 +96,8 @@ struct Soak {
     storm: Storm,
     /// What was done since the last quiet moment.
     story: Vec<String>,
+    /// The tasks that somebody else has queued in FOG, which stay.
+    of_others: Vec<u32>,
     /// Bookings that were made, and how many of those that ran at a quiet moment were complete or not.
     booked: u32,
     whole: u32,
@@ -131,6 +133,7 @@ impl Soak {
             pause: PAUSES[1],
             storm: Storm::No,
             story: Vec::new(),
+            of_others: Vec::new(),
             booked: 0,
             whole: 0,
             failed: 0,
@@ -159,6 +162,7 @@ impl Soak {
                 self.house.lab.dashboard().shuffle(seed);
                 "the lists are shuffled".to_owned()
             }
+            97 => self.use_fog_by_hand(),
             _ => {
                 self.restart_the_engine().await;
                 "the engine is killed".to_owned()
@@ -284,6 +288,15 @@ impl Soak {
         format!("{peer} fails: {fault:?} {done:?}")
     }
 
+    /// Somebody tests a host's memory, which no booking may end.
+    fn use_fog_by_hand(&mut self) -> String {
+        const MEMORY_TEST: u32 = 4;
+        let host = self.host();
+        let task = self.house.lab.fog().queue_task(&host, MEMORY_TEST, "Memory Test");
+        self.of_others.extend(task);
+        format!("somebody else queues FOG's task {task:?} for {host}")
+    }
+
     fn heal(&mut self) -> String {
         let faults: Vec<_> = self.house.lab.faults().all().into_keys().collect();
         if faults.is_empty() {
@@ -334,6 +347,16 @@ impl Soak {
             self.house.lab.faults().clear(&peer);
         }
         self.house.lab.dashboard().set_mail_down(false);
+        let tasks = self.house.lab.fog().tasks();
+        for task in std::mem::take(&mut self.of_others) {
+            let queued = tasks.iter().any(|t| t.id == task && t.state == 1);
+            assert!(
+                queued,
+                "LAAS_SEEDS={}: FOG's task {task} was somebody else's",
+                self.seed
+            );
+            self.house.lab.fog().cancel_task(task);
+        }
         self.story.push("everything is well".to_owned());
     }
 
