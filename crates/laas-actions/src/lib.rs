@@ -91,7 +91,16 @@ mod tests {
     #[test]
     fn every_command_is_sound() {
         for command in super::commands() {
-            command.debug_assert();
+            command.clone().debug_assert();
+            let help = command.clone().render_long_help().to_string();
+            for line in help.lines() {
+                let breakable = line.trim().contains(' ');
+                assert!(line.len() <= 80 || !breakable, "{}: {line}", command.get_name());
+            }
+            assert!(
+                !help.contains("[env: ") && !help.contains("[default: ]"),
+                "{help}"
+            );
         }
     }
 
@@ -99,8 +108,10 @@ mod tests {
     fn every_command_shows_an_example_that_it_would_take() {
         for command in super::commands() {
             let help = command.clone().render_help().to_string();
-            let example = help.lines().skip_while(|line| *line != "Example:").nth(1);
-            let line = example.unwrap_or_else(|| panic!("{} has no example", command.get_name()));
+            let (_, example) = help
+                .split_once("\nExample:\n")
+                .unwrap_or_else(|| panic!("{} has no example", command.get_name()));
+            let (line, _) = example.split_once("\n  st2 run ").unwrap();
             // As a shell would take it apart.
             let words = std::process::Command::new("sh")
                 .args(["-c", &format!("printf '%s\\0' {line}")])

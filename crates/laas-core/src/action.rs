@@ -26,6 +26,9 @@ const SIGNAL_ASK: Duration = Duration::from_secs(2);
 /// Of what is wrong with the arguments, in characters: a value that can't be taken is repeated in it.
 const LONGEST_MISUSE: usize = 400;
 
+/// Of a terminal, in columns.
+const HELP_WIDTH: usize = 80;
+
 /// Of an error, in characters: nobody reads more.
 const LONGEST_ERROR: usize = 4000;
 
@@ -92,12 +95,17 @@ impl Context {
 
 /// The clap command of an action, for `main` and for `cargo xtask check-pack`.
 pub fn command<A: Action>() -> clap::Command {
-    A::augment_args(
-        clap::Command::new(A::NAME)
-            .about(A::ABOUT)
-            .version(env!("CARGO_PKG_VERSION"))
-            .after_help(example(A::NAME, A::EXAMPLE)),
-    )
+    let command = clap::Command::new(A::NAME)
+        .about(A::ABOUT)
+        .version(env!("CARGO_PKG_VERSION"))
+        .after_help(example(A::NAME, A::EXAMPLE))
+        .max_term_width(HELP_WIDTH);
+    // How an engine passes JSON is no business of a person at a shell.
+    let of_engine = |arg: &clap::Arg| arg.get_default_values().iter().any(|value| value.is_empty());
+    A::augment_args(command).mut_args(|arg| {
+        let hide_default = of_engine(&arg);
+        arg.hide_env(true).hide_default_value(hide_default)
+    })
 }
 
 /// The same call by hand and through an engine.
@@ -110,23 +118,38 @@ fn example(name: &str, args: &[&str]) -> String {
             None => format!("'{text}'"),
         }
     };
-    let by_hand = args.iter().map(|arg| format!(" {}", quoted(arg)));
+    let by_hand = args.iter().map(|arg| quoted(arg));
     let by_engine = args.iter().map(|arg| {
         let arg = arg.trim_start_matches("--");
         match arg.contains('=') {
-            true => format!(" {}", quoted(arg)),
-            false => format!(" {arg}=true"),
+            true => quoted(arg),
+            false => format!("{arg}=true"),
         }
     });
     format!(
-        "Example:\n  {name}{}\n  st2 run laas.{name}{}\n\nBy hand it reads the configuration from `{}`, from \
-         /opt/stackstorm/configs/laas.yaml or from ./laas.yaml,\nand takes the datastore that `{}` names, that of your \
-         `st2` client, or ./hosts.json; it says which it found.",
-        by_hand.collect::<String>(),
-        by_engine.collect::<String>(),
+        "Example:\n  {}\n  {}\n\nBy hand it reads the configuration from `{}`, from /opt/stackstorm/configs/laas.yaml or \
+         from ./laas.yaml, and takes the datastore that `{}` names, that of your `st2` client, or ./hosts.json; it logs \
+         which it found.",
+        shell_line(name.to_owned(), by_hand),
+        shell_line(format!("st2 run laas.{name}"), by_engine),
         env_vars::LAAS_CONFIG_FILE,
         env_vars::LAAS_DATASTORE,
     )
+}
+
+/// A command that goes on in the next line where it gets too long.
+fn shell_line(command: String, words: impl Iterator<Item = String>) -> String {
+    let mut lines = vec![command];
+    for word in words {
+        match lines.last_mut() {
+            Some(line) if line.len() + word.len() + " \\".len() < HELP_WIDTH - "  ".len() => {
+                line.push(' ');
+                line.push_str(&word);
+            }
+            _ => lines.push(format!("  {word}")),
+        }
+    }
+    lines.join(" \\\n  ")
 }
 
 /// The whole `main` of an action's executable.
