@@ -132,6 +132,7 @@ impl Action for Args {
             Standing::Done(task) => {
                 record.begun.fog_task = task;
                 changed = true;
+                capture.disarm_twins(&record)?;
                 capture.end(&mut record, Ok(()))?;
             }
             Standing::Running(task) => capture.remember_task(&mut record, task)?,

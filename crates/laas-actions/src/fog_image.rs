@@ -111,10 +111,11 @@ impl Action for Args {
             image: Some(image),
             request: request.clone(),
         };
-        let remember = |fog_task, state| {
+        let remember = |fog_task, after, state| {
             let begun = Begun {
                 request: request.clone(),
                 fog_task,
+                after,
                 state,
             };
             fog_tasks::store(context, RECORD, &self.host, &Record { image, begun })
@@ -132,17 +133,21 @@ impl Action for Args {
                     prepare(&deploy, image, &stale)?;
                     Prepared::forget(context, &self.host)?;
                     // From here on a run after a crash looks for the task by its name.
-                    remember(None, Stage::Starting)?;
-                    (true, Some(deploy.queue()?), Stage::Running)
+                    let after = deploy.last_task()?;
+                    remember(None, after, Stage::Starting)?;
+                    (true, Some(deploy.queue(after)?), Stage::Running)
                 }
             }
         };
         if !self.dry_run {
-            remember(fog_task, state)?;
+            if state == Stage::Done {
+                deploy.disarm_twins(fog_task)?;
+            }
+            remember(fog_task, None, state)?;
             drop(held);
             if let (Stage::Running, Some(task), false) = (state, fog_task, self.start_only) {
                 deploy.wait_until_complete(task)?;
-                remember(fog_task, Stage::Done)?;
+                remember(fog_task, None, Stage::Done)?;
                 (changed, state) = (true, Stage::Done);
             }
         }

@@ -16,6 +16,8 @@ use std::time::Duration;
 
 pub const PEER: &str = "fog";
 
+/// What an error begins with after an order that FOG has said yes to.
+const TAKEN: &str = "FOG took";
 /// What the names of the pack's tasks in FOG begin with.
 const PREFIX: &str = "laas ";
 /// FOG's column `tasks.taskName` holds 250 characters, and FOG appends the host's name and the time.
@@ -53,28 +55,57 @@ impl HostTask<'_> {
     /// host's tasks that have not ended.
     ///
     /// # Errors
-    /// FOG can't be asked.
+    /// FOG can't be asked, or has the task in a state that nobody knows.
     pub fn standing(&self, active: &[Task], begun: Option<&Begun>) -> Result<Standing, Failure> {
-        let ours = |tasks: &[Task]| Vec::from_iter(tasks.iter().filter(|t| self.is_ours(t)).cloned());
-        if let Some(task) = ours(active).iter().filter_map(|t| t.id).max() {
-            return Ok(Standing::Running(task));
-        }
+        let mut ours = Vec::from_iter(active.iter().filter(|t| self.is_ours(t)).cloned());
         // Without a request nothing tells an old task that has ended from the one that is wanted now.
-        let unfinished = begun.filter(|b| self.request.is_some() && b.request == self.request);
-        let Some(begun) = unfinished else {
-            return Ok(Standing::Nothing);
-        };
-        let tasks = match begun.fog_task {
-            Some(task) => Vec::from_iter(self.at_fog(self.fog.task(task))?),
-            None => self.at_fog(self.fog.all_tasks(self.host.id))?,
-        };
-        let mut tasks = ours(&tasks);
-        tasks.retain(|t| t.host == Some(self.host.id));
-        if let Some(task) = tasks.iter().find(|t| t.state == State::Complete) {
+        if let Some(begun) = begun.filter(|b| self.request.is_some() && b.request == self.request) {
+            let mut more = match begun.fog_task {
+                Some(task) => Vec::from_iter(self.at_fog(self.fog.task(task))?),
+                None => self.at_fog(self.fog.all_tasks(self.host.id))?,
+            };
+            more.retain(|t| match begun.fog_task {
+                Some(_) => self.is_still_ours(t),
+                None => self.is_ours(t) && t.id > begun.after,
+            });
+            ours.extend(more);
+        }
+        if let Some(task) = ours.iter().find(|t| t.state == State::Unknown) {
+            let error = format!("FOG has {} for `{}`", described(task), self.name);
+            return self.at_fog(Err(Failure::refused(error).hint("end it in FOG, then run again")));
+        }
+        if let Some(task) = ours.iter().find(|t| t.state == State::Complete) {
             return Ok(Standing::Done(task.id));
         }
-        let running = tasks.iter().find(|t| t.state.is_active()).and_then(|t| t.id);
+        let running = ours
+            .iter()
+            .filter(|t| t.state.is_active())
+            .filter_map(|t| t.id)
+            .min();
         Ok(running.map_or(Standing::Nothing, Standing::Running))
+    }
+
+    /// The host's last task, of whatever kind; what is queued from now on has a greater id.
+    ///
+    /// # Errors
+    /// FOG can't be asked.
+    pub fn last_task(&self) -> Result<Option<Id>, Failure> {
+        let tasks = self.at_fog(self.fog.all_tasks(self.host.id))?;
+        Ok(tasks.iter().filter_map(|t| t.id).max())
+    }
+
+    /// Cancels what FOG has queued a second time for the same request, as it does when an order that nobody waited for
+    /// any more is carried out after the one that repeated it. `done` is the task that counts.
+    ///
+    /// # Errors
+    /// FOG can't be asked, or one of them stays.
+    pub fn disarm_twins(&self, done: Option<Id>) -> Result<(), Failure> {
+        if self.request.is_none() {
+            return Ok(());
+        }
+        let active = self.at_fog(self.fog.active_tasks(self.host.id))?;
+        let twins = active.iter().filter(|t| self.is_ours(t) && t.id != done);
+        self.cancel(&Vec::from_iter(twins.filter_map(|t| t.id)))
     }
 
     /// Which of the host's active tasks may be cancelled to make room for this one: a deploy or capture that the pack has
@@ -126,14 +157,30 @@ impl HostTask<'_> {
         Ok(())
     }
 
-    /// Queues the task. After a crash in here it is found by its name, which needs [`Begun`] to be stored before.
+    /// Queues the task; `after` is the host's last one before. After a crash in here it is found by its name, which needs
+    /// [`Begun`] to be stored before.
     ///
     /// # Errors
     /// FOG can't be asked, refuses, or queues something else.
-    pub fn queue(&self) -> Result<Id, Failure> {
+    pub fn queue(&self, after: Option<Id>) -> Result<Id, Failure> {
         let name = self.task_name();
         let posted = self.fog.start_task(self.host.id, self.kind, &name);
-        let task = self.at_fog(self.find_started(&name, posted))?;
+        let taken = posted.is_ok();
+        let found = self
+            .find_started(&name, after, posted)
+            .map_err(|failure| match failure.kind {
+                // It is final, and nobody would look again.
+                Kind::Refused if taken && !failure.error.starts_with(TAKEN) => Failure {
+                    error: format!(
+                        "{TAKEN} {}, which may be queued; {}",
+                        self.subject(),
+                        failure.error
+                    ),
+                    ..failure
+                },
+                _ => failure,
+            });
+        let task = self.at_fog(found)?;
         tracing::info!(host = %self.name, image = self.image.map(Id::get), task = %task, "{} queued", self.kind);
         Ok(task)
     }
@@ -143,7 +190,8 @@ impl HostTask<'_> {
     /// # Errors
     /// It ended otherwise or got stuck, in which case it is cancelled, or FOG stayed silent.
     pub fn wait_until_complete(&self, task: Id) -> Result<(), Failure> {
-        self.at_fog(watch::until_complete(self, task))
+        self.at_fog(watch::until_complete(self, task))?;
+        self.disarm_twins(Some(task))
     }
 
     /// # Errors
@@ -157,7 +205,19 @@ impl HostTask<'_> {
             Some(_) => task.is_called(&self.task_name(), &self.host.name),
             None => task.name.starts_with(PREFIX),
         };
-        named && task.is(self.kind) && self.is_our_image(task)
+        named && self.is_of_this_work(task)
+    }
+
+    /// Whether a task whose id is known to be this one's still is: ids come again when FOG's database is restored. Of its
+    /// name only what was asked for counts, since the host may have been renamed.
+    fn is_still_ours(&self, task: &Task) -> bool {
+        let rest = task.name.strip_prefix(&self.task_name());
+        let named = rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(" -"));
+        named && self.is_of_this_work(task)
+    }
+
+    fn is_of_this_work(&self, task: &Task) -> bool {
+        task.host == Some(self.host.id) && task.is(self.kind) && self.is_our_image(task)
     }
 
     /// Old versions of FOG don't say a task's image.
@@ -184,50 +244,56 @@ impl HostTask<'_> {
         format!("the {} of `{}`{image}", self.kind, self.name)
     }
 
-    /// FOG says neither the id of a new task nor, when the answer is lost or an error, whether there is one. Before the
-    /// order the host had no active task.
-    fn find_started(&self, name: &str, posted: Result<(), FogError>) -> Result<Id, Failure> {
+    /// FOG says neither the id of a new task nor, when the answer is lost or an error, whether there is one.
+    fn find_started(
+        &self,
+        name: &str,
+        after: Option<Id>,
+        posted: Result<(), FogError>,
+    ) -> Result<Id, Failure> {
         // After a lost answer FOG may still be at work on the order.
         let refused = matches!(&posted, Err(error) if error.kind() != Kind::Unreachable);
         let deadline = Deadline::after(self.timing.call());
         let mut backoff = pauses();
         loop {
             let active = self.fog.active_tasks(self.host.id)?;
-            let is_called = |task: &&Task| task.is_called(name, &self.host.name);
-            let mut found: Vec<Task> = active.iter().filter(is_called).cloned().collect();
+            let is_new = |task: &&Task| task.id > after && task.is_called(name, &self.host.name);
+            let mut found: Vec<Task> = active.iter().filter(is_new).cloned().collect();
             if found.is_empty() {
-                // A machine that already waits for its task can be done before we look.
+                // It can have ended before we look.
                 found = self.fog.all_tasks(self.host.id)?;
-                found.retain(|t| is_called(&t) && (t.state.is_active() || t.state == State::Complete));
+                found.retain(|task| is_new(&task));
             }
             if let Some((task, id)) = found
                 .iter()
                 .filter_map(|t| Some((t, t.id?)))
-                .max_by_key(|(_, id)| *id)
+                .min_by_key(|(_, id)| *id)
             {
                 if self.is_our_image(task) && task.is(self.kind) {
                     return Ok(id);
                 }
-                let error = format!("FOG took {} and queued {}", self.subject(), described(task));
+                let error = format!("{TAKEN} {} and queued {}", self.subject(), described(task));
                 return Err(self.disarmed(error, &[id]));
             }
             if refused || backoff.pause(&deadline).is_err() {
-                return Err(self.not_found(posted, &active));
+                return Err(self.not_found(after, posted, &active));
             }
         }
     }
 
-    /// What to say when FOG lists no task of the name that it was asked for. Only what is certainly ours is cancelled:
-    /// FOG, which lets a host have one active task, has said that it made it.
-    fn not_found(&self, posted: Result<(), FogError>, active: &[Task]) -> Failure {
+    /// What to say when FOG lists no task of the name that it was asked for. Only what is certainly ours is cancelled: FOG
+    /// has said that it made one, and refuses a host a second one that images; of wipes it may have made none beside
+    /// another's.
+    fn not_found(&self, after: Option<Id>, posted: Result<(), FogError>, active: &[Task]) -> Failure {
         let others: Vec<String> = active.iter().map(described).collect();
         match posted {
             Ok(()) => {
-                let error = format!("FOG took {} and does not list it", self.subject());
-                let ours = active
-                    .iter()
-                    .filter(|t| t.is(self.kind) && t.state == State::Queued);
-                let ours: Vec<Id> = ours.filter_map(|t| t.id).collect();
+                let error = format!("{TAKEN} {} and does not list it", self.subject());
+                let is_ours = |t: &&Task| {
+                    let new = t.id > after && t.state == State::Queued;
+                    new && !self.kind.is_wipe() && self.is_of_this_work(t)
+                };
+                let ours: Vec<Id> = active.iter().filter(is_ours).filter_map(|t| t.id).collect();
                 if others.is_empty() {
                     let hint = "look at FOG's Task Management and at the error log of its web server";
                     return Failure::refused(error).hint(hint);
@@ -257,8 +323,8 @@ impl HostTask<'_> {
     }
 }
 
-/// As messages name a task of FOG's: `task 5 "Deploy by admin" (Multi-Cast, queued)`.
-fn described(task: &Task) -> String {
+/// As messages name a task of FOG's: ``task 5 `Deploy by admin` (Multi-Cast, queued)``.
+pub fn described(task: &Task) -> String {
     let id = task.id.map_or("without an id".to_owned(), |id| id.to_string());
     format!("task {id} `{}` ({}, {})", task.name, task.kind_name, task.state)
 }
@@ -270,7 +336,7 @@ fn is_plain(request: &str) -> bool {
         && request.chars().all(plain)
         && request.trim() == request
         && !request.contains("  ")
-        && !request.contains(" - ")
+        && !format!("{request} ").contains(" - ")
 }
 
 /// Between two looks at something that FOG does at once.

@@ -117,10 +117,11 @@ impl Action for Args {
             image: None,
             request: request.clone(),
         };
-        let remember = |fog_task, state| {
+        let remember = |fog_task, after, state| {
             let begun = Begun {
                 request: request.clone(),
                 fog_task,
+                after,
                 state,
             };
             let mode = self.mode;
@@ -142,17 +143,21 @@ impl Action for Args {
                     // From here on the last deploy may be gone from the disk, and a run after a crash looks for the
                     // task by its name.
                     fog_image::forget(context, &self.host)?;
-                    remember(None, Stage::Starting)?;
-                    (true, Some(wipe.queue()?), Stage::Running)
+                    let after = wipe.last_task()?;
+                    remember(None, after, Stage::Starting)?;
+                    (true, Some(wipe.queue(after)?), Stage::Running)
                 }
             }
         };
         if !self.dry_run {
-            remember(fog_task, state)?;
+            if state == Stage::Done {
+                wipe.disarm_twins(fog_task)?;
+            }
+            remember(fog_task, None, state)?;
             drop(held);
             if let (Stage::Running, Some(task), false) = (state, fog_task, self.start_only) {
                 wipe.wait_until_complete(task)?;
-                remember(fog_task, Stage::Done)?;
+                remember(fog_task, None, Stage::Done)?;
                 (changed, state) = (true, Stage::Done);
             }
         }

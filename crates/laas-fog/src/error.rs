@@ -56,7 +56,13 @@ pub enum FogError {
     #[error("image {id} (`{name}`) is in no storage group of FOG")]
     ImageNowhere { id: Id, name: String },
     #[error("FOG has no node to serve image {id} (`{name}`): {reasons}")]
-    NoStorageNode { id: Id, name: String, reasons: String },
+    NoStorageNode {
+        id: Id,
+        name: String,
+        reasons: String,
+        /// Whether one of them may just have been slow to answer FOG.
+        offline: bool,
+    },
     #[error("FOG says yes and did not {what}")]
     NotDone { what: String },
     #[error("FOG took image {wanted} for `{host}` and still says {}", found.map_or("none".to_owned(), |i| i.to_string()))]
@@ -71,6 +77,7 @@ impl Classify for FogError {
     fn kind(&self) -> Kind {
         match self {
             Self::Http(source) => source.kind(),
+            Self::NoStorageNode { offline: true, .. } => Kind::Unreachable,
             Self::Broken { .. } | Self::Garbled { .. } | Self::PhpMessage { .. } | Self::Restless { .. } => {
                 Kind::Unreachable
             }

@@ -2,7 +2,7 @@
 
 use crate::model::{any_text, optional_id, optional_number, truth};
 use crate::{Fog, FogError, Id, Image, SnapshotImage};
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 
 /// `nfsGroups` in FOG's database.
 #[derive(Deserialize)]
@@ -25,8 +25,12 @@ struct StorageNode {
     enabled: bool,
     #[serde(default, rename = "maxClients", deserialize_with = "optional_number")]
     max_clients: Option<u64>,
-    /// Whether FOG could just connect to its FTP port, within a second. Some builds leave it out.
-    #[serde(default = "online", deserialize_with = "truth")]
+    /// The one of its group that captures go to.
+    #[serde(default, rename = "isMaster", deserialize_with = "truth")]
+    master: bool,
+    /// Whether FOG could just connect to it within a second: to its FTP port (1.5), or to one of several (1.6). Some builds
+    /// leave it out.
+    #[serde(default = "online", deserialize_with = "online_unless_said")]
     online: bool,
 }
 
@@ -72,22 +76,40 @@ impl Fog {
         }
         // As `StorageGroup::getOptimalStorageNode` chooses. FOG asks the primary group only, unless its plugin for
         // locations says otherwise: that any group has a node is what can be known from here.
+        self.check_nodes(image, |_| true)
+    }
+
+    /// Whether FOG could store a capture like this image, as [`Fog::image`] gives it: captures go to a group's master.
+    ///
+    /// # Errors
+    /// No master node of its groups takes one; FOG can't be asked.
+    pub fn check_capturable(&self, image: &Image) -> Result<(), FogError> {
+        self.check_nodes(image, |node| node.master)
+    }
+
+    fn check_nodes(&self, image: &Image, is_meant: impl Fn(&StorageNode) -> bool) -> Result<(), FogError> {
         let nodes: Vec<StorageNode> = self.list("storagenode", &["storagenode"])?;
-        let mut reasons = Vec::new();
+        let (mut reasons, mut offline) = (Vec::new(), false);
         for group in &image.storage_groups {
-            let mut members = nodes.iter().filter(|node| node.group == Some(*group)).peekable();
-            if members.peek().is_none() {
-                reasons.push(format!("storage group {group} has no node"));
+            let members = nodes.iter().filter(|node| node.group == Some(*group));
+            let mut meant = members.filter(|node| is_meant(node)).peekable();
+            if meant.peek().is_none() {
+                reasons.push(format!("storage group {group} has no node for it"));
             }
-            for node in members {
-                match node.unusable() {
-                    Some(reason) => reasons.push(format!("storage node `{}` {reason}", node.name)),
-                    None => return Ok(()),
-                }
+            for node in meant {
+                let Some(reason) = node.unusable() else {
+                    return Ok(());
+                };
+                offline |= node.enabled && !node.online;
+                reasons.push(format!("storage node `{}` {reason}", node.name));
             }
         }
-        let reasons = reasons.join(", ");
-        Err(FogError::NoStorageNode { id, name, reasons })
+        Err(FogError::NoStorageNode {
+            id: image.id,
+            name: image.name.clone(),
+            reasons: reasons.join(", "),
+            offline,
+        })
     }
 
     /// What an image's own object leaves out, in 1.6 and in some answers of 1.5. Without any group FOG takes the first.
@@ -125,4 +147,9 @@ impl StorageNode {
 
 fn online() -> bool {
     true
+}
+
+fn online_unless_said<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
+    let said = Option::<serde_json::Value>::deserialize(deserializer)?;
+    said.map_or(Ok(true), |said| truth(said).map_err(serde::de::Error::custom))
 }

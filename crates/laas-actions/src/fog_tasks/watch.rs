@@ -74,7 +74,8 @@ fn watch(wanted: &HostTask, id: Id) -> Result<(), Stop> {
     let mut silent: Option<(Instant, Failure)> = None;
     loop {
         match look(wanted, id) {
-            Ok(Some(task)) if task.state.is_active() => {
+            // Plug-ins of FOG add states of their own: what it lists as active has not ended.
+            Ok((Some(task), listed)) if listed || task.state.is_active() => {
                 let sign = last.as_ref().is_none_or(|l| l.sign_of_life != task.sign_of_life);
                 // What the host did while FOG was silent is not known.
                 let silence_ended = silent.take().is_some();
@@ -84,7 +85,7 @@ fn watch(wanted: &HostTask, id: Id) -> Result<(), Stop> {
                 progress.show(&task);
                 last = Some(task);
             }
-            Ok(ended) => {
+            Ok((ended, _)) => {
                 // The terminal's line must be whole before anything is logged below it.
                 drop(progress);
                 return verdict(wanted, id, ended).map_err(Stop::leaving);
@@ -123,13 +124,13 @@ fn watch(wanted: &HostTask, id: Id) -> Result<(), Stop> {
     }
 }
 
-/// The task as FOG has it now; `None` if FOG has forgotten it.
-fn look(wanted: &HostTask, id: Id) -> Result<Option<Task>, FogError> {
+/// The task as FOG has it now, `None` if FOG has forgotten it, and whether FOG lists it as active.
+fn look(wanted: &HostTask, id: Id) -> Result<(Option<Task>, bool), FogError> {
     let active = wanted.fog.active_tasks(wanted.host.id)?;
     match active.into_iter().find(|t| t.id == Some(id)) {
-        Some(task) => Ok(Some(task)),
+        Some(task) => Ok((Some(task), true)),
         // No longer active alone is not success.
-        None => wanted.fog.task(id),
+        None => Ok((wanted.fog.task(id)?, false)),
     }
 }
 
@@ -139,6 +140,11 @@ fn verdict(wanted: &HostTask, id: Id, task: Option<Task>) -> Result<(), Failure>
         let error = format!("FOG has lost its task {id}, {subject}: it knows no such task any more");
         return Err(Failure::refused(error).hint("look at FOG's imaging log whether it was done"));
     };
+    if task.host != Some(wanted.host.id) || !task.is(wanted.kind) {
+        let error = format!("FOG's {} is not {subject}", super::described(&task));
+        let hint = "look who changed FOG's database meanwhile, and run again";
+        return Err(Failure::refused(error).hint(hint));
+    }
     let state = task.state;
     let image = wanted.is_our_image(&task);
     let hint = match state {

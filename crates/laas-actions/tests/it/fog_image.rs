@@ -502,7 +502,7 @@ fn a_fog_that_says_yes_and_does_nothing_is_not_believed() {
         // Which request is lied about: the order of an image, of a task, and the cancelling of one.
         for (skip, prepare, words) in [
             (4, None, "still says 22"),
-            (6, None, "does not list it"),
+            (7, None, "does not list it"),
             (6, Some("--image=21"), "does not cancel task 1"),
         ] {
             let lab = Lab::of(version).timing("call", 1);

@@ -51,6 +51,16 @@ impl Lab {
         }
     }
 
+    /// Lets the request fail by which the task is ordered.
+    fn fail_at_the_order(&self, fault: Kind, action: (&str, &[&str], u32), request: &str) {
+        let before = self.fog.requests().len();
+        self.run_action(action, &[request, "--dry_run"]).done();
+        let dry = self.fog.requests().len() - before;
+        // The last task is asked for between the looks of a dry run and the order; the host has its image already.
+        let skip = u32::try_from(dry).unwrap() + 1;
+        self.fault(fault, skip, Some(1));
+    }
+
     pub fn types_and_states(&self) -> Vec<(u32, u32)> {
         let tasks = self.fog.tasks().into_iter();
         tasks.map(|t| (t.task_type, t.state)).collect()
@@ -154,15 +164,20 @@ fn a_task_that_cannot_be_found_again_is_cancelled_and_said() {
             .run_action(action, &["--request=r1", "--start_only"])
             .failed(1);
         let error = failure["error"].as_str().unwrap();
-        for words in ["does not list it", "task 1 `Task of pod1`", "it was cancelled"] {
+        // Of a wipe FOG's yes is no proof that the one it lists is ours.
+        let (state, came_to) = match action.2 {
+            FAST_WIPE => (QUEUED, "but task 1"),
+            _ => (CANCELLED, "it was cancelled"),
+        };
+        for words in ["does not list it", "task 1 `Task of pod1`", came_to] {
             assert!(error.contains(words), "{words}: {failure}");
         }
-        assert_eq!(lab.types_and_states(), [(action.2, CANCELLED)], "{failure}");
+        assert_eq!(lab.types_and_states(), [(action.2, state)], "{failure}");
     }
     // FOG says yes to the cancelling, and does nothing.
     let lab = Lab::new();
     lab.fog.name_tasks(TaskNames::Other);
-    let running = lab.start_action(ACTIONS[2], &["--request=r1", "--start_only"]);
+    let running = lab.start_action(ACTIONS[0], &["--request=r1", "--start_only"]);
     wait_for("the task", || (!lab.fog.tasks().is_empty()).then_some(()));
     lab.fault(Kind::Lie, 0, None);
     let failure = running.end().failed(1);
@@ -172,7 +187,7 @@ fn a_task_that_cannot_be_found_again_is_cancelled_and_said() {
             "{words}: {failure}"
         );
     }
-    assert_eq!(lab.types_and_states(), [(FAST_WIPE, QUEUED)]);
+    assert_eq!(lab.types_and_states(), [(DEPLOY, QUEUED)]);
 }
 
 #[test]
@@ -249,5 +264,219 @@ fn a_capture_or_a_wipe_of_the_packs_own_that_has_begun_is_not_cancelled() {
             "{failure}"
         );
         assert_eq!(lab.fog.tasks(), before, "{failure}");
+    }
+}
+
+/// What the disk was like before the last deploy or wipe says nothing of it now.
+#[test]
+fn an_old_task_of_the_same_request_is_not_the_new_one() {
+    for (action, other) in [(0, 2), (2, 2)] {
+        for fault in [None, Some(Kind::Http500), Some(Kind::Lie), Some(Kind::Hang)] {
+            let lab = Lab::new().timing("call", 2);
+            for (action, request) in [(action, "--request=r1"), (other, "--request=r2")] {
+                lab.run_action(ACTIONS[action], &[request, "--start_only"]).done();
+                lab.boot_and_work();
+                lab.run_action(ACTIONS[action], &[request]).done();
+            }
+            let before = lab.types_and_states();
+            let words = format!("{} {fault:?}", ACTIONS[action].0);
+            let Some(fault) = fault else {
+                // Killed right before the order.
+                let key = ["image_pod1", "capture_pod1", "wipe_pod1"][action];
+                let started = json!({"request": "r1", "image": 17, "mode": "fast", "fog_task": null, "after": 2, "state": "starting"});
+                lab.pack.set_key(key, &started);
+                let again = lab
+                    .run_action(ACTIONS[action], &["--request=r1", "--start_only"])
+                    .done();
+                assert_eq!(
+                    (&again["changed"], &again["fog_task"]),
+                    (&json!(true), &json!(3)),
+                    "{words}"
+                );
+                continue;
+            };
+            lab.fail_at_the_order(fault, ACTIONS[action], "--request=r1");
+            let ended = lab.run_action(ACTIONS[action], &["--request=r1"]);
+            assert_ne!(ended.code, Some(0), "{words}: {ended:?}");
+            assert_eq!(lab.types_and_states(), before, "{words}");
+        }
+    }
+}
+
+#[test]
+fn a_host_that_is_renamed_in_fog_keeps_its_task() {
+    for action in ACTIONS {
+        for (moment, begun) in ["queued", "begun", "complete"]
+            .into_iter()
+            .zip([false, true, true])
+        {
+            let lab = Lab::new();
+            lab.run_action(action, &["--request=r1", "--start_only"]).done();
+            if moment == "complete" {
+                lab.boot_and_work();
+            } else if begun {
+                lab.fog.boot(MAC);
+            }
+            let images = lab.fog.images().len();
+            lab.fog.rename_host("pod1", "new1");
+            lab.pack
+                .set_key("pod1", &json!({"fog_name": "new1", "hostname": "127.0.0.1"}));
+            let again = lab.run_action(action, &["--request=r1", "--start_only"]).done();
+            let words = format!("{} {moment}: {again}", action.0);
+            assert_eq!(again["fog_task"], 1, "{words}");
+            assert_eq!(lab.types_and_states().len(), 1, "{words}");
+            assert_eq!(lab.fog.images().len(), images, "{words}");
+        }
+    }
+}
+
+#[test]
+fn a_task_that_ends_before_the_first_look_is_found_and_judged() {
+    for (action, state) in ACTIONS.iter().flat_map(|a| ["5", "6"].map(|state| (*a, state))) {
+        let lab = Lab::new();
+        let running = lab.start_action(action, &["--request=r1"]);
+        wait_for("the task", || (!lab.fog.tasks().is_empty()).then_some(()));
+        lab.fog.edit_task(1, &[("stateID", state)]);
+        let failure = running.end().failed(1);
+        let error = failure["error"].as_str().unwrap();
+        assert!(error.contains("task 1, ") && error.contains(" is "), "{failure}");
+    }
+}
+
+/// FOG 1.6 says yes to a wipe beside any other task, and makes none; 1.5 cancels what does not image.
+#[test]
+fn what_somebody_queues_in_the_same_moment_is_left_to_them() {
+    for version in VERSIONS {
+        let lab = Lab::of(version).timing("call", 1);
+        lab.fog.race(DEPLOY);
+        for action in ACTIONS {
+            let failure = lab.run_action(action, &["--request=r1"]).failed(1);
+            assert!(
+                failure["error"]
+                    .as_str()
+                    .unwrap()
+                    .contains("task 1 `Task by admin - pod1"),
+                "{failure}"
+            );
+        }
+        assert_eq!(lab.types_and_states(), [(DEPLOY, QUEUED)], "{version:?}");
+    }
+    let lab = Lab::of(VERSIONS[1]).timing("call", 1);
+    lab.fog.race(FAST_WIPE);
+    let failure = lab.run_action(ACTIONS[2], &["--request=r1"]).failed(1);
+    assert!(
+        failure["error"]
+            .as_str()
+            .unwrap()
+            .contains("task 1 `Task by admin - pod1"),
+        "{failure}"
+    );
+    assert_eq!(lab.types_and_states(), [(FAST_WIPE, QUEUED)]);
+}
+
+#[test]
+fn a_second_task_of_the_same_request_is_not_left_queued() {
+    for action in ACTIONS {
+        for killed in [false, true] {
+            let lab = Lab::new();
+            lab.run_action(action, &["--request=r1", "--start_only"]).done();
+            lab.fog.double_task(1).unwrap();
+            if killed {
+                lab.boot_and_work();
+            }
+            let waiting = lab.start_action(action, &["--request=r1"]);
+            if !killed {
+                lab.wait_for_polling();
+                lab.boot_and_work();
+            }
+            assert_eq!(waiting.end().done()["fog_task"], 1);
+            assert_eq!(
+                lab.types_and_states(),
+                [(action.2, COMPLETE), (action.2, CANCELLED)],
+                "{} {killed}",
+                action.0
+            );
+        }
+    }
+}
+
+#[test]
+fn an_order_that_was_taken_is_said_when_fog_then_refuses() {
+    for action in ACTIONS {
+        let clean = Lab::new();
+        clean.run_action(action, &["--request=r1", "--start_only"]).done();
+        let requests = clean.fog.requests();
+        let order = requests
+            .iter()
+            .position(|r| r == "POST /fog/host/1/task")
+            .unwrap();
+        let lab = Lab::new();
+        lab.fault(Kind::WrongCredentials, u32::try_from(order).unwrap() + 1, None);
+        let failure = lab
+            .run_action(action, &["--request=r1", "--start_only"])
+            .failed(1);
+        let error = failure["error"].as_str().unwrap();
+        for words in ["FOG took the", "which may be queued", "refuses the user key"] {
+            assert!(error.contains(words), "{words}: {failure}");
+        }
+    }
+}
+
+#[test]
+fn an_id_that_is_anothers_by_now_is_not_the_end() {
+    for action in ACTIONS {
+        let lab = Lab::new();
+        let running = lab.start_action(action, &["--request=r1"]);
+        lab.wait_for_polling();
+        lab.fog.add_host("pod2", ["02:00:00:00:02:01".to_owned()], 17);
+        let other = [
+            ("hostID", "2"),
+            ("typeID", "1"),
+            ("stateID", "4"),
+            ("name", "Deploy by admin - pod2"),
+        ];
+        lab.fog.edit_task(1, &other);
+        let failure = running.end().failed(1);
+        assert!(
+            failure["error"]
+                .as_str()
+                .unwrap()
+                .contains("task 1 `Deploy by admin - pod2`"),
+            "{failure}"
+        );
+    }
+}
+
+#[test]
+fn a_state_that_nobody_knows_is_neither_an_end_nor_nothing() {
+    for action in ACTIONS {
+        // A plug-in's.
+        let lab = Lab::new();
+        lab.run_action(action, &["--request=r1", "--start_only"]).done();
+        lab.fog.edit_task(1, &[("stateID", "7")]);
+        let images = lab.fog.images().len();
+        let failure = lab.run_action(action, &["--request=r1"]).failed(1);
+        assert!(
+            failure["error"].as_str().unwrap().contains("unknown to us"),
+            "{failure}"
+        );
+        assert_eq!(lab.types_and_states(), [(action.2, 7)], "{failure}");
+        assert_eq!(lab.fog.images().len(), images, "{failure}");
+    }
+}
+
+#[test]
+fn a_node_that_is_offline_is_waited_for_by_the_next_run() {
+    for action in &ACTIONS[..2] {
+        let lab = Lab::new();
+        lab.fog.set_node_online(1, false);
+        let failure = lab.run_action(*action, &["--request=r1"]).failed(3);
+        let error = failure["error"].as_str().unwrap();
+        assert!(
+            error.contains("storage node `DefaultMember` is offline") && error.contains("FTP port, 21"),
+            "{failure}"
+        );
+        assert_eq!(lab.types_and_states(), [], "{failure}");
+        assert_eq!(lab.fog.images().len(), 6, "{failure}");
     }
 }

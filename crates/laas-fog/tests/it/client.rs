@@ -229,7 +229,9 @@ fn a_storage_node_serves_if_it_is_enabled_online_and_takes_clients() {
         ),
         (
             r#"{"name":"big","ip":"10.0.0.5","storagegroupID":1,"isEnabled":1,"maxClients":10,"online":false}"#,
-            Some("storage node `big` is offline: FOG can't connect to its FTP port, 21 of 10.0.0.5"),
+            Some(
+                "storage node `big` is offline: FOG can't connect to 10.0.0.5 within a second (FOG 1.5: to its FTP port, 21)",
+            ),
         ),
         (
             r#"{"name":"big","storagegroupID":1,"isEnabled":1,"maxClients":0,"online":false}"#,
@@ -241,11 +243,11 @@ fn a_storage_node_serves_if_it_is_enabled_online_and_takes_clients() {
         ),
         (
             r#"{"name":"big","storagegroupID":2,"isEnabled":1,"maxClients":10}"#,
-            Some("storage group 1 has no node"),
+            Some("storage group 1 has no node for it"),
         ),
         (
             r#"{"name":"big","storagegroupID":0,"isEnabled":1,"maxClients":10}"#,
-            Some("storage group 1 has no node"),
+            Some("storage group 1 has no node for it"),
         ),
     ] {
         let server = Canned::start(vec![

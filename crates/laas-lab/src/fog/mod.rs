@@ -170,6 +170,40 @@ impl Fog {
         state.tasks.keys().last().copied()
     }
 
+    /// Lets somebody queue a task of this kind right before the next order.
+    pub fn race(&self, kind: u32) {
+        self.locked().race = Some(kind);
+    }
+
+    /// Renames a host as somebody does on the web page.
+    pub fn rename_host(&self, host: &str, name: &str) {
+        let mut state = self.locked();
+        let known = state.hosts.values_mut();
+        for host in known.filter(|known| rows::text(&known.row, "name") == host) {
+            rows::set(&mut host.row, "name", name);
+        }
+    }
+
+    /// Writes columns of a task, as plug-ins do, and whoever restores a database.
+    pub fn edit_task(&self, task: u32, columns: &[(&str, &str)]) {
+        if let Some(task) = self.locked().tasks.get_mut(&task) {
+            for (column, value) in columns {
+                rows::set(&mut task.row, column, value);
+            }
+        }
+    }
+
+    /// Queues a task a second time, as two orders at once do; answers the second one's id.
+    pub fn double_task(&self, task: u32) -> Option<u32> {
+        let mut state = self.locked();
+        let mut twin = state.tasks.get(&task)?.clone();
+        state.last_task += 1;
+        let key = state.last_task;
+        rows::set(&mut twin.row, "id", key);
+        state.tasks.insert(key, twin);
+        Some(key)
+    }
+
     /// Cancels a task as somebody does on the web page.
     pub fn cancel_task(&self, task: u32) {
         self.locked().cancel_task(Some(task), &rows::Row::new());

@@ -35,6 +35,8 @@ pub const TASK_TYPES: [(u32, &str); 20] = [
 ];
 pub const DEPLOYS: [u32; 2] = [1, 17];
 pub const CAPTURE: u32 = 2;
+/// The types beside which FOG makes no other task of these for a host.
+const IMAGING: [u32; 7] = [1, 2, 8, 15, 16, 17, 24];
 pub const WIPES: std::ops::RangeInclusive<u32> = 18..=20;
 
 pub const QUEUED: u32 = 1;
@@ -66,7 +68,9 @@ pub struct State {
     pub requests: Vec<String>,
     /// The MACs that get a magic packet when the request is through.
     pub woken: Vec<String>,
-    last_task: u32,
+    pub last_task: u32,
+    /// Somebody queues a task of this type right before the next order.
+    pub race: Option<u32>,
 }
 
 #[derive(Debug, Clone)]
@@ -164,6 +168,7 @@ impl State {
             requests: Vec::new(),
             woken: Vec::new(),
             last_task: 0,
+            race: None,
         }
     }
 }
@@ -312,8 +317,17 @@ impl State {
             Some(Value::Bool(all)) => *all && self.version == Version::V1_5,
             _ => text(&asked, "deploySnapins") == "-1",
         };
-        if self.active_tasks().any(|task| id(&task.row, "hostID") == host) {
-            return Err(Refusal::Error("Host is already a member of an active task"));
+        if let Some(kind) = self.race.take() {
+            let kind = kind.to_string();
+            let wanted = row([
+                ("taskTypeID", kind.as_str()),
+                ("taskName", "Task by admin"),
+                ("wol", "0"),
+            ]);
+            self.create_task(host, &wanted)?;
+        }
+        if self.is_in_the_way(host, kind)? {
+            return Ok(());
         }
         if DEPLOYS.contains(&kind) || kind == CAPTURE {
             let image = self.images.get(&image_id);
@@ -343,6 +357,22 @@ impl State {
         };
         self.tasks.insert(self.last_task, task);
         Ok(())
+    }
+
+    /// What becomes of an order for a host that has active tasks; whether FOG says yes and makes nothing.
+    fn is_in_the_way(&mut self, host: u32, kind: u32) -> Result<bool, Refusal> {
+        let of_host = self.active_tasks().filter(|task| id(&task.row, "hostID") == host);
+        let active: Vec<_> = of_host
+            .map(|task| (id(&task.row, "id"), IMAGING.contains(&id(&task.row, "typeID"))))
+            .collect();
+        for (task, is_imaging) in active {
+            match self.version {
+                Version::V1_6 if !IMAGING.contains(&kind) => return Ok(true),
+                _ if is_imaging => return Err(Refusal::Error("Host is already a member of an active task")),
+                _ => self.cancel_task(Some(task), &Row::new()),
+            }
+        }
+        Ok(false)
     }
 
     pub fn active_tasks(&self) -> impl Iterator<Item = &Task> {

@@ -288,11 +288,11 @@ impl Soak {
         format!("{peer} fails: {fault:?} {done:?}")
     }
 
-    /// Somebody tests a host's memory, which no booking may end.
+    /// Somebody means to image a whole room at once, which no booking may end.
     fn use_fog_by_hand(&mut self) -> String {
-        const MEMORY_TEST: u32 = 4;
+        const MULTICAST: u32 = 8;
         let host = self.host();
-        let task = self.house.lab.fog().queue_task(&host, MEMORY_TEST, "Memory Test");
+        let task = self.house.lab.fog().queue_task(&host, MULTICAST, "Multi-Cast");
         self.of_others.extend(task);
         format!("somebody else queues FOG's task {task:?} for {host}")
     }
