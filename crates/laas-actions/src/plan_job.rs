@@ -171,11 +171,13 @@ impl Args {
 
     /// Takes tasks for current ones that are in no list of the dashboard: those that have failed, to resume them, and
     /// what an image undoes that is to be written. The dashboard gives that out anew with the image, but a post that was
-    /// on its way may have closed it again.
+    /// on its way may have closed it again. Of a booking that is over, the SSH tasks, which the dashboard leaves as they
+    /// were: their users would read for ever that their keys open something.
     fn take_up(&self, dashboard: &Dashboard, situation: &mut Situation) -> Result<(), Failure> {
-        if situation.all.as_deref().is_none_or(is_over) {
+        let Some(all) = situation.all.as_deref() else {
             return Ok(());
-        }
+        };
+        let over = is_over(all);
         let listed = || situation.new.iter().chain(&situation.current);
         let imaged: BTreeSet<_> = listed()
             .filter(|task| matches!(task.work, Work::Hardware { .. }))
@@ -191,7 +193,15 @@ impl Args {
             let record = known.and_then(|known| known.record.as_ref());
             record.is_some_and(|record| record.state == 300 && !record.release)
         };
-        let wanted = |task: &&Task| is_undone(task) || (self.resume && has_failed(task));
+        let is_open = |task: &Task| {
+            let known = situation.known.get(&task.id);
+            let record = known.and_then(|known| known.record.as_ref());
+            matches!(task.work, Work::Key { .. }) && record.is_some_and(|record| !record.release)
+        };
+        let wanted = |task: &&Task| match over {
+            true => is_open(task),
+            false => is_undone(task) || (self.resume && has_failed(task)),
+        };
         let taken: Vec<Task> = situation
             .all
             .iter()
@@ -201,8 +211,14 @@ impl Args {
             .cloned()
             .collect();
         for task in taken {
-            let delta = dashboard.task(self.job_id, &task.id).at_peer(DASHBOARD)?;
-            situation.current.push(task.with_delta(delta));
+            match dashboard.task(self.job_id, &task.id).at_peer(DASHBOARD) {
+                Ok(delta) => situation.current.push(task.with_delta(delta)),
+                // The rest of a booking that is over is taken back nevertheless, and with its hosts this access.
+                Err(failure) if over => {
+                    tracing::warn!(task = %task.id, error = failure.error, "the task can't be read");
+                }
+                Err(failure) => return Err(failure),
+            }
         }
         Ok(())
     }

@@ -46,6 +46,9 @@ pub struct Args {
     /// The host that it was about, if the result does not say, e.g. pod1.
     #[arg(long, value_name = "HOST")]
     host: Option<HostName>,
+    /// Tell the users that they can try again with a reset of the host, unless a peer failed that no reset mends.
+    #[arg(long)]
+    reset: bool,
 }
 
 #[derive(Serialize)]
@@ -90,7 +93,7 @@ impl Action for Args {
         let message = messages::render(
             context,
             "failure",
-            &json!({"failures": failures, "execution": execution}),
+            &json!({"failures": failures, "execution": execution, "reset": self.reset && can_reset(&failures)}),
         )?;
         let posts: Vec<_> = tasks.iter().map(|task| (task.clone(), message.clone())).collect();
         // The operators first: a task that has its 300 is not looked at again if this process dies now.
@@ -100,6 +103,12 @@ impl Action for Args {
             told_operator,
         })
     }
+}
+
+/// Whether writing the host's disk anew can mend all of it.
+fn can_reset(failures: &[Found]) -> bool {
+    let mut peers = failures.iter().filter_map(|failure| failure.peer.as_deref());
+    !peers.any(|peer| ["switch", "ldap", "dashboard", "datastore"].contains(&peer))
 }
 
 /// Every failure in the result of a step, of its items and of the workflows below it, each once.

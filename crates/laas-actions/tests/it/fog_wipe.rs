@@ -200,6 +200,7 @@ fn a_wipe_is_silent_and_ends_at_its_own_deadline() {
     // No sign of life for longer than an image may take, and still it goes on.
     let lab = Lab::new().timing("stall", 1).timing("image", 1);
     let waiting = lab.start_request_wipe(&[]);
+    lab.wait_for_polling();
     std::thread::sleep(std::time::Duration::from_millis(1500));
     lab.wipe_disk();
     assert_eq!(waiting.end().done()["state"], "done");

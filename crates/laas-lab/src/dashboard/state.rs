@@ -23,6 +23,8 @@ pub(super) struct State {
     pub mail_down: bool,
     pub posts: Vec<Post>,
     pub shuffle: Option<Shuffle>,
+    /// The tasks that ask for the users of the VPN, by job.
+    pub active_users: BTreeMap<u32, String>,
     /// How far the dashboard's clock is ahead of the machine's.
     pub ahead: Duration,
 }
@@ -98,6 +100,7 @@ impl State {
             mail_down: false,
             posts: Vec::new(),
             shuffle: None,
+            active_users: BTreeMap::new(),
             ahead: Duration::ZERO,
         }
     }
@@ -140,11 +143,25 @@ impl State {
             }
             jobs.push(json!({"id": booking.id, "payload": payload(&tasks, Task::delta)}));
         }
+        if status == 0 {
+            self.add_active_users(&mut jobs);
+        }
         if let Some(shuffle) = &mut shuffle {
             shuffle.apply(&mut jobs);
         }
         self.shuffle = shuffle;
         Value::Array(jobs)
+    }
+
+    /// The application gives no information with these tasks.
+    fn add_active_users(&self, jobs: &mut Vec<Value>) {
+        for (id, task) in &self.active_users {
+            let group = json!({task: {}});
+            match jobs.iter_mut().find(|job| job["id"] == *id) {
+                Some(job) => job["payload"]["active users task"] = group,
+                None => jobs.push(json!({"id": id, "payload": {"active users task": group}})),
+            }
+        }
     }
 }
 
