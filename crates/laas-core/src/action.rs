@@ -85,10 +85,15 @@ impl Context {
 
     /// The execution that this process is, if an engine runs it.
     pub fn execution(&self) -> Option<String> {
-        std::env::var(env_vars::ST2_ACTION_EXECUTION_ID)
-            .ok()
-            .filter(|id| !id.is_empty())
+        execution()
     }
+}
+
+/// The execution that this process is, if an engine runs it.
+pub fn execution() -> Option<String> {
+    std::env::var(env_vars::ST2_ACTION_EXECUTION_ID)
+        .ok()
+        .filter(|id| !id.is_empty())
 }
 
 /// The clap command of an action, for `main` and for `cargo xtask check-pack`.
@@ -162,9 +167,8 @@ pub fn main<A: Action>() -> ExitCode {
         Err(error) => return finish(misuse::<A>(&error.to_string())),
     };
     watch_for_signals();
-    let execution = Context::default().execution();
     let heartbeat =
-        execution.and_then(|execution| Heartbeat::begin(&execution, |why| end(why, Instant::now())));
+        execution().and_then(|execution| Heartbeat::begin(&execution, |why| end(why, Instant::now())));
     let code = match args.run(&Context::default()) {
         Ok(output) => {
             print_document(&output);
@@ -173,6 +177,7 @@ pub fn main<A: Action>() -> ExitCode {
         Err(mut failure) => {
             if let Some(why) = wait::stopped() {
                 failure.kind = why.kind();
+                failure.error = format!("{why}: {}", failure.error);
             }
             finish(failure)
         }
@@ -285,7 +290,7 @@ fn defused_text(mut text: String) -> String {
 
 fn watch_for_signals() {
     use signal_hook::consts::{SIGINT, SIGTERM};
-    let execution = Context::default().execution();
+    let execution = execution();
     match signal_hook::iterator::Signals::new([SIGTERM, SIGINT]) {
         Ok(mut signals) => {
             std::thread::spawn(move || {

@@ -135,6 +135,18 @@ impl Datastore {
         Err(DatastoreError::NotConfigured)
     }
 
+    /// The engine that it belongs to; a file belongs to none.
+    pub fn engine(&self) -> Option<Engine> {
+        match &self.0 {
+            Place::Api { http, header, token } => Some(Engine {
+                http: http.clone(),
+                header,
+                token: token.clone(),
+            }),
+            Place::File(_) => None,
+        }
+    }
+
     /// That of this engine.
     pub fn of(Engine { http, header, token }: Engine) -> Self {
         Self(Place::Api { http, header, token })

@@ -22,7 +22,7 @@ const PREFIX: &str = "alive_";
 const KEPT: u32 = 8;
 /// How often the engine is asked what became of the execution; StackStorm does not stop the process of a cancelled one.
 /// Also how long an action lives before its first sign: most are over by then.
-const POLL: Duration = Duration::from_secs(5);
+pub const POLL: Duration = Duration::from_secs(5);
 /// So often in a row our own token has to be refused.
 const REFUSALS: u32 = 2;
 /// How long the end of an action waits for the removal of its last sign, which the engine removes later in any case.

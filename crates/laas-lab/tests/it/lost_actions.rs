@@ -121,6 +121,14 @@ async fn the_engine_shows_what_it_has_not_noticed_as_stackstorm_does() {
     let mut images = of_action(&executions, "fog_image").into_iter();
     let image = images.find(|image| image["status"] == "running").unwrap();
     let image = image["id"].as_str().unwrap();
+    let doctor = house.stack.run("laas.doctor", json!({})).await.unwrap();
+    let findings = doctor["result"]["stdout"]["findings"].as_array().unwrap().clone();
+    assert!(
+        findings
+            .iter()
+            .any(|finding| finding["peer"] == "engine" && finding["what"].as_str().unwrap().contains(image)),
+        "{findings:?}"
+    );
     // The other host's goes on by itself.
     house
         .stack
