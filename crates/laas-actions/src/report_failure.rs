@@ -117,8 +117,7 @@ fn for_users(failures: &[Found], context: &Context) -> Vec<Found> {
     let shown = failures.iter().map(|failure| Found {
         error: hidden(&failure.error),
         hint: failure.hint.as_ref().map(hidden),
-        peer: failure.peer.as_ref().map(hidden),
-        host: failure.host.as_ref().map(hidden),
+        ..failure.clone()
     });
     shown.collect()
 }

@@ -60,7 +60,7 @@ fn is_internal(word: &str, names: &[String]) -> bool {
     let is_address = [place, host].iter().any(|text| {
         text.trim_matches(['[', ']']).parse::<IpAddr>().is_ok() || text.parse::<SocketAddr>().is_ok()
     });
-    is_address || has_domain(host) || names.iter().any(|name| name.eq_ignore_ascii_case(host))
+    is_address || has_domain(host) || names.iter().any(|name| name == host)
 }
 
 /// The host of `host:port/path`.
@@ -108,7 +108,7 @@ mod tests {
             ),
             ("ldaps://ldap.lab said no", "an internal address said no"),
             (
-                "LDAP.lab:636 and fog did not answer",
+                "ldap.lab:636 and fog did not answer",
                 "an internal address and an internal address did not answer",
             ),
             (
