@@ -17,6 +17,7 @@ pub mod boot_booked_hosts;
 pub mod close_job;
 pub mod copy_keys;
 pub mod doctor;
+pub mod failed_tasks;
 pub mod fog_capture;
 pub mod fog_image;
 pub mod fog_wipe;
@@ -57,6 +58,7 @@ pub fn commands() -> Vec<clap::Command> {
         command::<close_job::Args>(),
         command::<copy_keys::Args>(),
         command::<doctor::Args>(),
+        command::<failed_tasks::Args>(),
         command::<fog_capture::Args>(),
         command::<fog_image::Args>(),
         command::<host_network::Args>(),

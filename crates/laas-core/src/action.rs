@@ -2,6 +2,7 @@
 
 use crate::config::Config;
 use crate::datastore::{Datastore, DatastoreError};
+use crate::heartbeat::Heartbeat;
 use crate::names::legible;
 use crate::wait::{self, Stop};
 use crate::{Failure, Kind, env_vars};
@@ -16,9 +17,6 @@ use std::time::{Duration, Instant};
 /// How long a blocking call may still take after a cancel before the process ends without it.
 /// Every step can run again, so ending in the middle of one loses nothing.
 const CANCEL_GRACE: Duration = Duration::from_secs(5);
-/// How often a long-running action asks the engine whether it was cancelled
-/// (StackStorm does not stop the process of a cancelled execution).
-const CANCEL_POLL: Duration = Duration::from_secs(5);
 /// How long an engine that has sent a signal is waited for when it is asked whether that is a cancel: it also stops
 /// its actions at a timeout, and when it is stopped itself and no longer answers.
 const SIGNAL_ASK: Duration = Duration::from_secs(2);
@@ -87,10 +85,15 @@ impl Context {
 
     /// The execution that this process is, if an engine runs it.
     pub fn execution(&self) -> Option<String> {
-        std::env::var(env_vars::ST2_ACTION_EXECUTION_ID)
-            .ok()
-            .filter(|id| !id.is_empty())
+        execution()
     }
+}
+
+/// The execution that this process is, if an engine runs it.
+pub fn execution() -> Option<String> {
+    std::env::var(env_vars::ST2_ACTION_EXECUTION_ID)
+        .ok()
+        .filter(|id| !id.is_empty())
 }
 
 /// The clap command of an action, for `main` and for `cargo xtask check-pack`.
@@ -163,19 +166,26 @@ pub fn main<A: Action>() -> ExitCode {
         Err(error) if !error.use_stderr() => error.exit(),
         Err(error) => return finish(misuse::<A>(&error.to_string())),
     };
-    watch_for_cancel();
-    match args.run(&Context::default()) {
+    watch_for_signals();
+    let heartbeat =
+        execution().and_then(|execution| Heartbeat::begin(&execution, |why| end(why, Instant::now())));
+    let code = match args.run(&Context::default()) {
         Ok(output) => {
             print_document(&output);
             A::verdict(&output).map_or(ExitCode::SUCCESS, |kind| ExitCode::from(kind as u8))
         }
         Err(mut failure) => {
-            if wait::stopped().is_some() {
-                failure.kind = Kind::Cancelled;
+            if let Some(why) = wait::stopped() {
+                failure.kind = why.kind();
+                failure.error = format!("{why}: {}", failure.error);
             }
             finish(failure)
         }
+    };
+    if let Some(heartbeat) = heartbeat {
+        heartbeat.stop();
     }
+    code
 }
 
 /// What clap says of the arguments, as one line; the values that it would take are the hint.
@@ -278,12 +288,11 @@ fn defused_text(mut text: String) -> String {
     text
 }
 
-fn watch_for_cancel() {
+fn watch_for_signals() {
     use signal_hook::consts::{SIGINT, SIGTERM};
-    let execution = Context::default().execution();
+    let execution = execution();
     match signal_hook::iterator::Signals::new([SIGTERM, SIGINT]) {
         Ok(mut signals) => {
-            let execution = execution.clone();
             std::thread::spawn(move || {
                 if signals.forever().next().is_some() {
                     let noticed = Instant::now();
@@ -300,25 +309,14 @@ fn watch_for_cancel() {
         }
         Err(error) => tracing::warn!(%error, "a cancel will not be noticed"),
     }
-    let Some(execution) = execution else {
-        return;
-    };
-    std::thread::spawn(move || {
-        loop {
-            std::thread::sleep(CANCEL_POLL);
-            if is_cancelled(&execution) {
-                end(Stop::Cancelled, Instant::now());
-            }
-        }
-    });
 }
 
 /// Ends every wait, and the process if that is not enough.
 fn end(why: Stop, noticed: Instant) -> ! {
     wait::stop(why);
     std::thread::sleep(CANCEL_GRACE.saturating_sub(noticed.elapsed()));
-    print_document(&Failure::new(Kind::Cancelled, why.to_string()));
-    std::process::exit(Kind::Cancelled as i32)
+    print_document(&Failure::new(why.kind(), why.to_string()));
+    std::process::exit(why.kind() as i32)
 }
 
 fn is_cancelled(execution: &str) -> bool {

@@ -9,6 +9,7 @@ pub mod datastore;
 pub mod engine;
 pub mod env_vars;
 pub mod failure;
+pub mod heartbeat;
 pub mod http;
 pub mod inventory;
 pub mod json_arg;

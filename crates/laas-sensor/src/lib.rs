@@ -4,6 +4,7 @@
 //! Nothing that a peer answers ends it, but for the engine's refusal of its token: StackStorm gives a sensor one for a
 //! day and a new one when it is started again.
 
+pub mod lost_actions;
 pub mod schedule;
 
 use laas_core::config::Config;
@@ -125,6 +126,11 @@ fn run() -> Result<(), Failure> {
         looks: 0,
         missing: BTreeMap::new(),
     };
+    lost_actions::watch(
+        sensor.engine.clone(),
+        sensor.datastore.clone(),
+        config.timing.heartbeat(),
+    );
     let mut trouble = None;
     loop {
         let now = match sensor.look() {

@@ -70,6 +70,7 @@ impl Lab {
     /// Lets an engine run the actions, as the execution `a1`.
     pub fn under_an_engine(&mut self) -> (Engine, Server) {
         let engine = Engine::default();
+        engine.live.lock().unwrap().push("a1");
         let keys = self.pack.keys().into_iter();
         engine
             .keys

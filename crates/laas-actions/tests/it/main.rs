@@ -17,6 +17,7 @@ mod fog_image_choice;
 mod fog_image_kills;
 mod fog_names;
 mod fog_wipe;
+mod given_up;
 mod host_network;
 mod hostile_arguments;
 mod hostile_inventory;

@@ -127,6 +127,11 @@ impl Running {
         }
     }
 
+    /// Nobody reads any more what it says.
+    pub fn do_not_listen(&mut self) {
+        self.0.stdout = None;
+    }
+
     pub fn has_ended(&mut self) -> bool {
         self.0.try_wait().unwrap().is_some()
     }

@@ -119,7 +119,7 @@ impl Soak {
             ..LabOptions::default()
         };
         let changes = json!({
-            "timing": {"call": 3, "retries": 2, "retry_delay": 0, "power": 6, "boot": 10, "stall": 8, "image": 30, "wipe": 15},
+            "timing": {"call": 3, "retries": 2, "retry_delay": 0, "power": 6, "boot": 10, "stall": 8, "image": 30, "wipe": 15, "heartbeat": 2},
             "release": {"disk": if seed.is_multiple_of(3) { "wipe" } else { "keep" }},
         });
         let house = House::of(options, &pack(), changes).await;
@@ -150,7 +150,8 @@ impl Soak {
             40..=43 => self.snapshot(),
             44..=59 => self.heal(),
             60..=83 => self.break_something(),
-            84..=91 => self.kill_an_action(),
+            84..=89 => self.kill_an_action(true),
+            90..=91 => self.kill_an_action(false),
             92..=94 => self.cut_the_power(),
             95 => {
                 let down = self.dice.below(2) == 0;
@@ -307,7 +308,8 @@ impl Soak {
         format!("{peer} is well")
     }
 
-    fn kill_an_action(&mut self) -> String {
+    /// StackStorm does not notice it if the action runner is killed as well.
+    fn kill_an_action(&mut self, noticed: bool) -> String {
         let engine = self.house.stack.engine_pid().unwrap();
         let mut running = children(engine);
         // The engine gives up a sensor that keeps dying.
@@ -316,8 +318,12 @@ impl Soak {
             return "nothing to kill".to_owned();
         }
         let (process, action) = self.dice.pick(running);
-        signal(process, libc::SIGKILL);
-        format!("{action} is killed")
+        if noticed {
+            signal(process, libc::SIGKILL);
+            return format!("{action} is killed");
+        }
+        self.house.stack.kill_unnoticed(process).unwrap();
+        format!("{action} is killed, and the engine does not notice")
     }
 
     fn cut_the_power(&mut self) -> String {

@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use laas_lab::cabling::bmc_address;
 use laas_lab::dashboard::{BookedHost, BookingSpec, JobState, TaskType, Vlan};
 use laas_lab::faults::{Kind, Peer};
 use serde_json::json;
@@ -69,6 +70,24 @@ async fn the_hosts_after_a_dead_one_are_done_also_one_at_a_time() {
     }
     assert_eq!(access(&job), (200, 300));
     house.assert_true(&job).await;
+    // The operators are told where; the users are not.
+    let executions = house.executions().await;
+    let output = &of_action(&executions, "fulfill_job")[0]["result"]["output"];
+    let failed: Vec<_> = output["failed"].as_array().unwrap().iter().collect();
+    assert_eq!(failed.len(), 3, "{output:#}");
+    let address = bmc_address(1).to_string();
+    for kind in ["hardware", "network"] {
+        let begin = format!("{kind} of pod1: bmc: ");
+        let said = failed.iter().find_map(|said| said.as_str()?.strip_prefix(&begin));
+        assert!(said.is_some_and(|said| said.contains(&address)), "{output:#}");
+        let said = failed
+            .iter()
+            .any(|said| said.as_str().unwrap().starts_with("SSH access of user 3: "));
+        assert!(said, "{output:#}");
+    }
+    for task in &job.tasks {
+        assert!(!task.message.contains(&address), "{}", task.message);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

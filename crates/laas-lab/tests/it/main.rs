@@ -18,6 +18,7 @@ mod house;
 mod jenkins;
 mod kills;
 mod lab;
+mod lost_actions;
 mod machine;
 mod machine_bmc;
 mod machine_disk;
