@@ -108,6 +108,21 @@ pub fn command<A: Action>() -> clap::Command {
     })
 }
 
+/// What the action says that it would do with these arguments.
+///
+/// # Errors
+/// It would fail, as far as it can know without a change.
+pub fn dry_run<A: Action>(context: &Context, args: &[String]) -> Result<A::Output, Failure> {
+    let args = args.iter().map(String::as_str).chain(["--dry_run"]);
+    let command = command::<A>().no_binary_name(true);
+    let parsed = command
+        .try_get_matches_from(args)
+        .and_then(|m| A::from_arg_matches(&m));
+    parsed
+        .map_err(|error| misuse::<A>(&error.to_string()))?
+        .run(context)
+}
+
 /// The same call by hand and through an engine.
 fn example(name: &str, args: &[&str]) -> String {
     let quoted = |text: &str| {

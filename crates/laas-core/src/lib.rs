@@ -12,6 +12,7 @@ pub mod failure;
 pub mod http;
 pub mod inventory;
 pub mod json_arg;
+pub mod keys;
 pub mod ledger;
 pub mod lock;
 pub mod names;
