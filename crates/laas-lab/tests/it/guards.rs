@@ -227,7 +227,7 @@ async fn a_free_host_is_touched_when_everything_has_been_checked() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn by_hand_the_configuration_holds_and_a_failure_fails() {
-    let changes = json!({"release": {"disk": "wipe"}, "timing": {"call": 3, "retries": 1, "retry_delay": 0, "power": 6}});
+    let changes = json!({"release": {"disk": "wipe"}, "timing": {"call": 3, "retries": 1, "retry_delay": 0, "power": 6, "boot": 10}});
     let house = House::with_config(changes).await;
     for host in ["pod1", "pod2"] {
         let image = json!({"host": host, "os": "ubuntu"});
