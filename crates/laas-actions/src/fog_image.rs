@@ -2,6 +2,7 @@
 
 mod choice;
 
+use crate::bookings::Guard;
 use crate::fog_tasks::{self, Assigned, Begun, HostTask, PEER, Stage, Standing};
 use crate::hosts;
 use crate::prepare_capture::Prepared;
@@ -35,6 +36,8 @@ pub struct Args {
     /// Show what would be done and do nothing.
     #[arg(long)]
     dry_run: bool,
+    #[command(flatten)]
+    guard: Guard,
 }
 
 #[derive(Serialize)]
@@ -64,6 +67,9 @@ impl Action for Args {
     type Output = Output;
 
     fn run(self, context: &Context) -> Result<Output, Failure> {
+        if !self.dry_run {
+            self.guard.check(context, &self.host, self.request.as_deref())?;
+        }
         let config = context.config()?;
         // An engine passes a parameter without a value as an empty one.
         let request = self.request.filter(|r| !r.is_empty());

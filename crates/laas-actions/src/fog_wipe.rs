@@ -4,6 +4,7 @@
 //! whatever the disk said. Only a full or normal wipe overwrites the data, and on a solid-state disk neither does for
 //! certain.
 
+use crate::bookings::Guard;
 use crate::fog_tasks::{self, Assigned, Begun, HostTask, PEER, Stage, Standing};
 use crate::{fog_image, hosts};
 use laas_core::action::{Action, Context};
@@ -38,6 +39,8 @@ pub struct Args {
     /// Show what would be done and do nothing.
     #[arg(long)]
     dry_run: bool,
+    #[command(flatten)]
+    guard: Guard,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, clap::ValueEnum, Serialize, Deserialize)]
@@ -80,6 +83,9 @@ impl Action for Args {
             let error = format!("`confirm` is not `{}`; nothing was done", self.host);
             let hint = "the wipe destroys what is on the disk: give the host's name twice";
             return Err(Failure::input(error).hint(hint).host(&self.host));
+        }
+        if !self.dry_run {
+            self.guard.check(context, &self.host, self.request.as_deref())?;
         }
         let config = context.config()?;
         // An engine passes a parameter without a value as an empty one.

@@ -1,9 +1,11 @@
 //! One module per action; `src/bin/<action>.rs` is one line each.
 
 mod bmcs;
+mod bookings;
 mod fog_tasks;
 mod hosts;
 pub mod posting;
+mod settings;
 mod side_by_side;
 pub mod software;
 mod switches;
@@ -32,6 +34,7 @@ pub mod network_audit;
 pub mod note_systems;
 pub mod opnfv_deploy;
 pub mod plan_job;
+pub mod preflight;
 pub mod prepare_capture;
 pub mod reboot_host;
 pub mod report_failure;
@@ -71,6 +74,7 @@ pub fn commands() -> Vec<clap::Command> {
         command::<note_systems::Args>(),
         command::<opnfv_deploy::Args>(),
         command::<plan_job::Args>(),
+        command::<preflight::Args>(),
         command::<reboot_host::Args>(),
         command::<prepare_capture::Args>(),
         command::<report_failure::Args>(),

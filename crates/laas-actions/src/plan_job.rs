@@ -1,8 +1,8 @@
 //! Reads a job of the dashboard and says what is to be done for it.
 
 use crate::posting;
+use crate::settings::Settings;
 use laas_core::action::{Action, Context};
-use laas_core::config::ReleasedDisk;
 use laas_core::engine;
 use laas_core::failure::Context as _;
 use laas_core::ledger::Record;
@@ -45,18 +45,6 @@ pub struct Output {
     settings: Settings,
     #[serde(flatten)]
     plan: Plan,
-}
-
-/// What the workflow needs of the configuration, which it can't see itself.
-#[derive(Serialize)]
-pub struct Settings {
-    concurrency: u64,
-    retries: u64,
-    retry_delay: u64,
-    /// What becomes of the disks of hosts that are given back.
-    disk: ReleasedDisk,
-    /// Whether hosts can be agents of a Jenkins.
-    jenkins: bool,
 }
 
 impl Action for Args {
@@ -115,17 +103,9 @@ impl Action for Args {
                 }
             }
         }
-        let settings = Settings {
-            concurrency: config.timing.concurrency,
-            retries: config.timing.retries,
-            retry_delay: config.timing.retry_delay,
-            disk: config.release.disk,
-            // One that can't be used is told of by `jenkins_agent`.
-            jenkins: !matches!(config.jenkins(), Ok(None)),
-        };
         Ok(Output {
             changed,
-            settings,
+            settings: Settings::of(config),
             plan,
         })
     }

@@ -99,16 +99,32 @@ pub fn execution() -> Option<String> {
 /// The clap command of an action, for `main` and for `cargo xtask check-pack`.
 pub fn command<A: Action>() -> clap::Command {
     let command = clap::Command::new(A::NAME)
-        .about(A::ABOUT)
         .version(env!("CARGO_PKG_VERSION"))
         .after_help(example(A::NAME, A::EXAMPLE))
         .max_term_width(HELP_WIDTH);
     // How an engine passes JSON is no business of a person at a shell.
     let of_engine = |arg: &clap::Arg| arg.get_default_values().iter().any(|value| value.is_empty());
-    A::augment_args(command).mut_args(|arg| {
+    // What is flattened into the arguments must not say what the action is about.
+    let command = A::augment_args(command).about(A::ABOUT).long_about(None);
+    command.mut_args(|arg| {
         let hide_default = of_engine(&arg);
         arg.hide_env(true).hide_default_value(hide_default)
     })
+}
+
+/// What the action says that it would do with these arguments.
+///
+/// # Errors
+/// It would fail, as far as it can know without a change.
+pub fn dry_run<A: Action>(context: &Context, args: &[String]) -> Result<A::Output, Failure> {
+    let args = args.iter().map(String::as_str).chain(["--dry_run"]);
+    let command = command::<A>().no_binary_name(true);
+    let parsed = command
+        .try_get_matches_from(args)
+        .and_then(|m| A::from_arg_matches(&m));
+    parsed
+        .map_err(|error| misuse::<A>(&error.to_string()))?
+        .run(context)
 }
 
 /// The same call by hand and through an engine.

@@ -446,6 +446,11 @@ impl Config {
         Ok(vpn)
     }
 
+    /// Whether anybody can book the lab's hosts.
+    pub fn has_dashboard(&self) -> bool {
+        self.dashboard.is_some()
+    }
+
     /// # Errors
     /// The section is missing.
     pub fn dashboard(&self) -> Result<&Dashboard, Failure> {

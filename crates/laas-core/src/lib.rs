@@ -13,6 +13,7 @@ pub mod heartbeat;
 pub mod http;
 pub mod inventory;
 pub mod json_arg;
+pub mod keys;
 pub mod ledger;
 pub mod lock;
 pub mod names;

@@ -148,7 +148,8 @@ impl Soak {
             0..=33 => self.book(),
             34..=39 => self.reimage(),
             40..=43 => self.snapshot(),
-            44..=59 => self.heal(),
+            44..=46 => self.mistype().await,
+            47..=59 => self.heal(),
             60..=83 => self.break_something(),
             84..=89 => self.kill_an_action(true),
             90..=91 => self.kill_an_action(false),
@@ -324,6 +325,25 @@ impl Soak {
         }
         self.house.stack.kill_unnoticed(process).unwrap();
         format!("{action} is killed, and the engine does not notice")
+    }
+
+    /// An operator mistypes an image, or, while bookings stay, means another host than one that is booked. Nobody waits
+    /// for the end: that nothing came of it is seen when all is quiet.
+    async fn mistype(&mut self) -> String {
+        let booked = self.running().into_iter().filter_map(|job| job.hosts).flatten();
+        let booked: BTreeSet<_> = booked.collect();
+        let (host, image) = match self.storm == Storm::Over && !booked.is_empty() {
+            true => (self.dice.pick(booked), "ubuntu-20.04"),
+            false => (self.host(), "ubunto"),
+        };
+        let execution = self.dice.pick([
+            json!({"action": "laas.image_host", "parameters": {"host": host, "name": image}}),
+            json!({"action": "laas.update_image", "parameters": {"host": host, "name": image, "into": "web"}}),
+        ]);
+        let told = format!("by mistake: {execution}");
+        let method = reqwest::Method::POST;
+        let begun = self.house.stack.call(method, "executions", Some(execution)).await;
+        format!("{told}: {}", begun.is_ok())
     }
 
     fn cut_the_power(&mut self) -> String {

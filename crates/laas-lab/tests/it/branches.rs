@@ -172,7 +172,8 @@ async fn who_asks_for_no_bmc_account_is_rid_of_the_last_tenants() {
     hardware["hostname"] = json!("next1");
     hardware["ipmi"] = json!(false);
     let settings = json!({"retries": 1, "retry_delay": 1, "concurrency": 1});
-    let parameters = json!({"host": "pod1", "hardware": hardware, "tasks": [task], "settings": settings});
+    let parameters =
+        json!({"host": "pod1", "hardware": hardware, "tasks": [task], "as_step": true, "settings": settings});
     let ended = house.stack.run("laas.provision_host", parameters).await.unwrap();
     assert_eq!(ended["status"], "succeeded", "{}", house.story().await);
 

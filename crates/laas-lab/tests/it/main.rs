@@ -14,6 +14,7 @@ mod dice;
 mod faults;
 mod faults_booking;
 mod fog;
+mod guards;
 mod house;
 mod jenkins;
 mod kills;
