@@ -3,8 +3,10 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 use laas_core::names::AccountName;
+use laas_core::secret::RandomError;
 use laas_core::wait::{Backoff, Deadline, Ended};
 use laas_core::{Classify, Kind};
+use sha2::Digest as _;
 use std::io::{Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
 use std::path::PathBuf;
@@ -20,6 +22,10 @@ pub const TEMPORARY: &str = ".laas-new";
 const CUT_SHORT: Duration = Duration::from_millis(10);
 /// More than any command here prints.
 const OUTPUT_LIMIT: u64 = 4 << 20;
+/// Of what comes from a channel: that in base64, and what is printed around it.
+const READ_LIMIT: usize = 8 << 20;
+/// What is quoted of what a shell prints, in characters.
+const LONGEST_QUOTE: usize = 200;
 
 /// Who logs in where.
 #[derive(Debug, Clone)]
@@ -87,6 +93,12 @@ pub enum SshError {
     },
     #[error("`{what}` ended with {how}")]
     Failed { what: String, how: String },
+    #[error("`{address}` lets `{user}` in and runs no command, but prints `{said}`")]
+    Shell {
+        address: String,
+        user: AccountName,
+        said: String,
+    },
 }
 
 impl Classify for SshError {
@@ -95,7 +107,9 @@ impl Classify for SshError {
             Self::Resolve { .. } | Self::Connect { .. } | Self::Handshake { .. } | Self::Lost { .. } => {
                 Kind::Unreachable
             }
-            Self::HostKey { .. } | Self::Login { .. } | Self::Failed { .. } => Kind::Refused,
+            Self::HostKey { .. } | Self::Login { .. } | Self::Failed { .. } | Self::Shell { .. } => {
+                Kind::Refused
+            }
             Self::KeyFile { .. } => Kind::Input,
             Self::Deadline { source } => source.kind(),
             Self::Cancelled => Kind::Cancelled,
@@ -108,6 +122,9 @@ impl Classify for SshError {
             Self::Login { .. } => {
                 Some("is the pack's public key in the image's `authorized_keys`?".to_owned())
             }
+            Self::Shell { user, .. } => Some(format!(
+                "look at the shell of `{user}`, its start-up files and `ForceCommand`: `ssh {user}@… true` must work"
+            )),
             Self::Deadline { source } => source.hint(),
             _ => None,
         }
@@ -117,6 +134,8 @@ impl Classify for SshError {
 /// A login that stands.
 pub struct Session {
     session: ssh2::Session,
+    /// Who is logged in.
+    pub user: AccountName,
     /// The address that answered.
     pub address: String,
     pub host_key: HostKey,
@@ -232,6 +251,7 @@ impl Login {
         session.set_timeout(u32::try_from(call.as_millis()).unwrap_or(u32::MAX).max(1));
         Ok(Session {
             session,
+            user: self.user.clone(),
             address: address.to_owned(),
             host_key,
         })
@@ -307,17 +327,17 @@ impl HostKey {
 
     /// As `ssh-keygen -l` prints it: `SHA256:…`.
     pub fn fingerprint(&self) -> String {
-        use sha2::Digest;
         let bytes = STANDARD.decode(&self.base64).unwrap_or_default();
         format!("SHA256:{}", STANDARD_NO_PAD.encode(sha2::Sha256::digest(bytes)))
     }
 }
 
 impl Session {
-    /// Runs a command; every word is quoted for the remote shell.
+    /// Runs a command. What it prints is told from what a shell's start-up files print, see [`Frame`].
     ///
     /// # Errors
-    /// The connection broke, a signal killed the command, or it prints without end. Any exit code is a result.
+    /// The connection broke, the account's shell runs no command, a signal killed the command, or it prints without
+    /// end. Any exit code is a result.
     pub fn exec(&self, words: &[&str], stdin: &[u8]) -> Result<Output, SshError> {
         let (output, stdout) = self.exec_bytes(words, stdin)?;
         let stdout = String::from_utf8_lossy(&stdout).into_owned();
@@ -329,7 +349,6 @@ impl Session {
     /// # Errors
     /// As [`Session::exec`].
     pub fn exec_bytes(&self, words: &[&str], stdin: &[u8]) -> Result<(Output, Vec<u8>), SshError> {
-        let line: Vec<_> = words.iter().map(|w| quote(w)).collect();
         let what = words.first().copied().unwrap_or_default().to_owned();
         let lost = |source: Box<dyn std::error::Error + Send + Sync>| SshError::Lost {
             what: what.clone(),
@@ -339,34 +358,57 @@ impl Session {
             what: what.clone(),
             how,
         };
+        let frame = Frame::new(words).map_err(|e| failed(e.to_string()))?;
         let mut channel = self.session.channel_session().map_err(|e| lost(e.into()))?;
-        channel.exec(&line.join(" ")).map_err(|e| lost(e.into()))?;
-        channel.write_all(stdin).map_err(|e| lost(e.into()))?;
-        channel.send_eof().map_err(|e| lost(e.into()))?;
+        channel.exec(&frame.command).map_err(|e| lost(e.into()))?;
         let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
-        channel
-            .stream(0)
-            .take(OUTPUT_LIMIT)
-            .read_to_end(&mut stdout)
-            .map_err(|e| lost(e.into()))?;
-        if stdout.len() as u64 == OUTPUT_LIMIT {
+        let mut read_until =
+            |channel: &mut ssh2::Channel, end: &str| read_until(&mut channel.stream(0), &mut stdout, end);
+        // A start-up file that reads, too, must not get what the command is to read.
+        let begun = read_until(&mut channel, &frame.begin()).map_err(|e| lost(e.into()))?;
+        let mut given = Ok(());
+        if begun {
+            given = channel.write_all(stdin);
+        }
+        // A command may end without having read anything: its exit code says more than a channel that is closed.
+        given = given.and(channel.send_eof().map_err(std::io::Error::from));
+        let ended = begun && read_until(&mut channel, &frame.end()).map_err(|e| lost(e.into()))?;
+        if stdout.len() > READ_LIMIT {
             return Err(failed(format!("more than {OUTPUT_LIMIT} bytes of output")));
         }
-        channel
+        let closed = channel
             .stderr()
             .take(OUTPUT_LIMIT)
             .read_to_end(&mut stderr)
-            .map_err(|e| lost(e.into()))?;
-        channel.wait_close().map_err(|e| lost(e.into()))?;
-        // libssh2 reports exit status 0 for a command that a signal killed.
-        let signal = channel.exit_signal().map_err(|e| lost(e.into()))?;
-        if let Some(name) = signal.exit_signal {
-            return Err(failed(format!("signal {name}")));
+            .and_then(|_| channel.wait_close().map_err(std::io::Error::from));
+        if !ended {
+            closed.map_err(|e| lost(e.into()))?;
+            // libssh2 reports exit status 0 for a command that a signal killed.
+            let signal = channel.exit_signal().map_err(|e| lost(e.into()))?;
+            if let Some(name) = signal.exit_signal {
+                return Err(failed(format!("signal {name}")));
+            }
+            if begun {
+                return Err(lost("the command was cut off".into()));
+            }
+            return Err(SshError::Shell {
+                address: self.address.clone(),
+                user: self.user.clone(),
+                said: said(&[stdout, stderr].concat()),
+            });
+        }
+        let (code, stdout) = frame.output(&stdout).map_err(failed)?;
+        // How a shell tells that a signal killed a command.
+        if (129..=192).contains(&code) {
+            return Err(failed(format!("signal {}", code - 128)));
+        }
+        if code == 0 {
+            given.map_err(|e| lost(e.into()))?;
         }
         let output = Output {
-            code: channel.exit_status().map_err(|e| lost(e.into()))?,
+            code,
             stdout: String::new(),
-            stderr: String::from_utf8_lossy(&stderr).into_owned(),
+            stderr: frame.stderr(&stderr),
         };
         Ok((output, stdout))
     }
@@ -436,6 +478,102 @@ impl Output {
     }
 }
 
+/// A command in a form that every account's shell takes, sh(1) or not, and that shows which of the output is the
+/// command's: root's `.bashrc` may print a greeting, set a title, or start something that prints when it likes. After a
+/// mark of this call alone come the command's output and exit code in base64, and their digest.
+struct Frame {
+    mark: String,
+    command: String,
+}
+
+impl Frame {
+    fn new(words: &[&str]) -> Result<Self, RandomError> {
+        let mark = laas_core::Secret::random(32)?.expose().to_owned();
+        let words: Vec<_> = words.iter().map(|w| quote(w)).collect();
+        let (words, most) = (words.join(" "), OUTPUT_LIMIT + 64);
+        let script = format!(
+            r#"m={mark}; echo "$m" >&2; echo "$m"
+o=$({{ {words}
+printf '\n%s' "$?"; }} | head -c {most} | base64)
+printf '%s\n' "$o"; echo "$(printf %s "$o" | sha256sum) $m end""#
+        );
+        // Nothing in the line is special to any shell: csh takes no line break in quotes, and `!` has a meaning there.
+        let script = STANDARD.encode(script);
+        Ok(Self {
+            mark,
+            command: format!(r#"exec /bin/sh -c 'eval "$(printf %s {script}|base64 -d)"'"#),
+        })
+    }
+
+    fn begin(&self) -> String {
+        format!("{}\n", self.mark)
+    }
+
+    fn end(&self) -> String {
+        format!(" {} end\n", self.mark)
+    }
+
+    /// The exit code and the output, or what is wrong with them.
+    fn output(&self, stdout: &[u8]) -> Result<(i32, Vec<u8>), String> {
+        let own = after(stdout, &self.begin()).and_then(|own| std::str::from_utf8(own).ok());
+        let sent = own.and_then(|own| own.split_once(&self.end())?.0.rsplit_once('\n'));
+        let whole = sent.and_then(|(encoded, digest)| {
+            let own: String = sha2::Sha256::digest(encoded)
+                .iter()
+                .map(|byte| format!("{byte:02x}"))
+                .collect();
+            let encoded: String = encoded.lines().collect();
+            (digest.split(' ').next()? == own).then(|| STANDARD.decode(encoded).ok())?
+        });
+        let mut output = whole.ok_or("output that something else on the host prints into")?;
+        if output.len() as u64 > OUTPUT_LIMIT {
+            return Err(format!("more than {OUTPUT_LIMIT} bytes of output"));
+        }
+        let end = output.iter().rposition(|c| *c == b'\n').unwrap_or_default();
+        let code = std::str::from_utf8(&output[end..])
+            .ok()
+            .and_then(|code| code.trim().parse().ok());
+        output.truncate(end);
+        Ok((code.ok_or("no exit code")?, output))
+    }
+
+    fn stderr(&self, stderr: &[u8]) -> String {
+        String::from_utf8_lossy(after(stderr, &self.begin()).unwrap_or(stderr)).into_owned()
+    }
+}
+
+/// What follows `needle`, if it is there.
+fn after<'a>(text: &'a [u8], needle: &str) -> Option<&'a [u8]> {
+    let at = text.windows(needle.len()).position(|w| w == needle.as_bytes())?;
+    Some(&text[at + needle.len()..])
+}
+
+/// Reads on until `needle` is in `text`. Whether it is; not if there is no more, or more than [`READ_LIMIT`].
+fn read_until(stream: &mut impl Read, text: &mut Vec<u8>, needle: &str) -> std::io::Result<bool> {
+    let (mut searched, mut chunk) = (0, vec![0; 64 << 10]);
+    loop {
+        if after(&text[searched..], needle).is_some() {
+            return Ok(true);
+        }
+        searched = text.len().saturating_sub(needle.len());
+        let length = stream.read(&mut chunk)?;
+        if length == 0 || text.len() > READ_LIMIT {
+            return Ok(false);
+        }
+        text.extend_from_slice(&chunk[..length]);
+    }
+}
+
+/// What a shell printed last, for people.
+fn said(output: &[u8]) -> String {
+    let text = String::from_utf8_lossy(output);
+    let lines = text.lines().map(|line| line.replace(char::is_control, " "));
+    let last = lines
+        .map(|line| line.trim().to_owned())
+        .filter(|line| !line.is_empty())
+        .next_back();
+    last.unwrap_or_default().chars().take(LONGEST_QUOTE).collect()
+}
 /// Quotes a word for a POSIX shell.
 fn quote(word: &str) -> String {
     format!("'{}'", word.replace('\'', r"'\''"))
