@@ -112,7 +112,7 @@ impl Action for Args {
         let asked = self.hosts.get("hosts")?;
         let unavailable = self.unavailable.get("unavailable")?.unwrap_or_default();
         let (missing, names): (Vec<_>, Vec<_>) = asked.into_iter().partition(|h| unavailable.contains(h));
-        let (keys, mut unusable) = parse(self.job_id, &given, self.revoke)?;
+        let Uploaded { keys, mut unusable } = parse(self.job_id, &given, self.revoke)?;
         let work = Work {
             context,
             job: self.job_id,
@@ -152,13 +152,15 @@ impl Action for Args {
     }
 }
 
+/// What the users' uploads hold.
+struct Uploaded {
+    keys: Vec<(PublicKey, Mark)>,
+    unusable: Vec<Unusable>,
+}
+
 /// The keys, checked before any host is asked, and those that can't be used. One that can't be used can't have been
 /// given to a host either. A user who has no key that works is an error.
-fn parse(
-    job: u64,
-    given: &[UserKey],
-    revoke: bool,
-) -> Result<(Vec<(PublicKey, Mark)>, Vec<Unusable>), Failure> {
+fn parse(job: u64, given: &[UserKey], revoke: bool) -> Result<Uploaded, Failure> {
     let (mut keys, mut unusable) = (Vec::new(), Vec::new());
     for UserKey { user, key } in given {
         let mark = Mark { job, user: *user };
@@ -178,7 +180,7 @@ fn parse(
             Failure::input("no user and key is given").hint("give `--user` and `--key`, or `--users`")
         );
     }
-    Ok((keys, unusable))
+    Ok(Uploaded { keys, unusable })
 }
 
 /// The peer that a user's own key is.

@@ -659,10 +659,10 @@ fn said(output: &[u8]) -> String {
     let lines = text.lines().map(|line| line.replace(char::is_control, " "));
     let last = lines
         .map(|line| line.trim().to_owned())
-        .filter(|line| !line.is_empty())
-        .next_back();
+        .rfind(|line| !line.is_empty());
     last.unwrap_or_default().chars().take(LONGEST_QUOTE).collect()
 }
+
 /// Quotes a word for a POSIX shell.
 fn quote(word: &str) -> String {
     format!("'{}'", word.replace('\'', r"'\''"))
