@@ -36,7 +36,7 @@ macro_rules! event {
 pub const EVENTS: &[Event] = &[
     event!("failure", "failures", "execution", "reset"),
     event!("hardware", "host", "hostname", "bmc"),
-    event!("keys", "account", "port", "hosts"),
+    event!("keys", "account", "port", "hosts", "unusable"),
     event!("network", "host", "hostname", "address", "interfaces"),
     event!("released",),
     event!("releasing",),
@@ -44,6 +44,7 @@ pub const EVENTS: &[Event] = &[
     event!("snapshot", "host", "image"),
     event!("started",),
     event!("unsupported", "type", "what", "kind", "why"),
+    event!("unusable_key", "failures"),
     event!("vpn", "uid", "password"),
 ];
 
@@ -160,6 +161,16 @@ mod tests {
                 "keys",
                 json!({"account": "opnfv", "port": 2022, "hosts": [{"host": "pod1", "address": "10.11.0.5", "changed": true}]}),
                 "Your SSH key opens the account opnfv:\npod1: ssh -p 2022 opnfv@10.11.0.5",
+            ),
+            (
+                "keys",
+                json!({"account": "opnfv", "port": 22, "hosts": [{"host": "pod1", "address": "10.11.0.5"}], "unusable": [{"user": 3, "why": "there are options before the key"}]}),
+                "Your SSH key opens the account opnfv on:\npod1: ssh opnfv@10.11.0.5\nOf what you have uploaded something can't be used: there are options before the key.",
+            ),
+            (
+                "unusable_key",
+                json!({"failures": [{"error": "the key of user 3 can't be used: a certificate is not a key", "host": null}]}),
+                "FAILED: you have no SSH access, since the key that you have uploaded can't be used.\nthe key of user 3 can't be used: a certificate is not a key.\nA booking keeps the key that your profile had when it was made. Put one that can be used into your profile on the dashboard, and make a new booking or write to the lab.",
             ),
             (
                 "vpn",

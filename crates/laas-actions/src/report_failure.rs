@@ -2,6 +2,7 @@
 
 mod addresses;
 
+use crate::copy_keys::KEY_PEER;
 use crate::task_status::{self, post_all};
 use crate::{messages, posting};
 use laas_core::action::{Action, Context};
@@ -92,10 +93,17 @@ impl Action for Args {
         }
         // What to quote is a help, not worth failing for.
         let execution = posting::workflow(context).ok().flatten();
+        // What a user has to mend is no failure of the lab.
+        let users_key = |failure: &Found| failure.peer.as_deref() == Some(KEY_PEER);
+        let event = if !failures.is_empty() && failures.iter().all(users_key) {
+            "unusable_key"
+        } else {
+            "failure"
+        };
         let shown = for_users(&failures, context);
         let message = messages::render(
             context,
-            "failure",
+            event,
             &json!({"failures": shown, "execution": execution, "reset": self.reset && can_reset(&failures)}),
         )?;
         let posts: Vec<_> = tasks.iter().map(|task| (task.clone(), message.clone())).collect();

@@ -20,6 +20,7 @@ pub mod names;
 pub mod parallel;
 pub mod scratch;
 pub mod secret;
+pub mod ssh_key;
 pub mod st2_client;
 pub mod wait;
 

@@ -5,7 +5,7 @@
 
 use crate::software::Opnfv;
 use laas_core::names::{AccountName, SystemHostname, TaskId};
-use laas_core::{HostName, Mac, VlanId, ledger};
+use laas_core::{HostName, Mac, VlanId, ledger, ssh_key};
 use serde::Serialize;
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
@@ -60,6 +60,7 @@ pub enum Work {
     /// SSH access of one user.
     Key {
         user: u64,
+        /// What the user has uploaded, several lines perhaps, see [`ssh_key::read_upload`].
         key: String,
         hosts: Vec<HostName>,
         revoke: bool,
@@ -362,9 +363,6 @@ fn read_access(map: &Map<String, Value>) -> Result<Work, String> {
             if key.is_empty() {
                 return Err("the key is empty".to_owned());
             }
-            if key.contains(|c: char| c.is_control() && c != '\t') {
-                return Err("the key is not one line of text".to_owned());
-            }
             if key.len() > LONGEST_KEY {
                 return Err(format!(
                     "the key is longer than {} KiB, so it is no SSH public key",
@@ -382,7 +380,7 @@ fn read_access(map: &Map<String, Value>) -> Result<Work, String> {
             });
             Ok(Work::Key {
                 user: user()?,
-                key: key.to_owned(),
+                key: ssh_key::without_secrets(key),
                 hosts: hosts.collect::<Result<_, String>>()?,
                 revoke,
             })

@@ -30,6 +30,7 @@ mod ipmitool;
 mod jenkins_agent;
 mod keys;
 mod lab_status;
+mod logins;
 mod network_audit;
 mod note_systems;
 mod opnfv_deploy;

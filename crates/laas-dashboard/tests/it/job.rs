@@ -89,11 +89,6 @@ fn what_cannot_be_done_is_kept_with_its_reason() {
             ssh(json!({"key": "ssh-ed25519 AAAA", "hosts": ["a b"]})),
             "is not a host name",
         ),
-        (
-            "access",
-            ssh(json!({"key": "ssh-ed25519 AAAA\nssh-rsa BBBB", "hosts": []})),
-            "one line",
-        ),
         ("access", json!({"access_type": "vpn"}), "`user`"),
         (
             "access",
@@ -134,6 +129,37 @@ fn the_question_for_active_users_is_no_task() {
     assert_eq!(whole, Job::read_list(&list));
     let tasks: Vec<_> = whole.iter().map(|job| (job.id, job.tasks.len())).collect();
     assert_eq!(tasks, [(1, 1), (2, 0)]);
+}
+
+#[test]
+fn of_an_upload_only_public_keys_are_kept() {
+    let key = |upload: &str| {
+        let context = json!({"key": upload, "hosts": ["pod1"]});
+        let delta = json!({"access_type": "ssh", "user": 3, "context": context});
+        match work("access", delta) {
+            Work::Key { key, .. } => key,
+            other => panic!("{other:?}"),
+        }
+    };
+    let two = "# mine\r\nssh-ed25519 AAAA a@b\r\nssh-rsa BBBB\r\n";
+    assert_eq!(key(two), "ssh-ed25519 AAAA a@b\nssh-rsa BBBB");
+    let private =
+        "-----BEGIN OPENSSH PRIVATE KEY-----\nc2VjcmV0\n-----END OPENSSH PRIVATE KEY-----\nssh-rsa BBBB";
+    for upload in [
+        private,
+        &private.replace("\n-----END OPENSSH PRIVATE KEY-----", ""),
+        "c2VjcmV0",
+        "PuTTY-User-Key-File-2: ssh-rsa\nPrivate-Lines: 1\nc2VjcmV0\n",
+    ] {
+        let key = key(upload);
+        assert!(!key.contains("c2VjcmV0") && !key.is_empty(), "{key}");
+        assert_eq!(
+            key.ends_with("ssh-rsa BBBB"),
+            upload.ends_with("ssh-rsa BBBB"),
+            "{key}"
+        );
+    }
+    assert!(key(&"a\n".repeat(8000)).len() < 10);
 }
 
 #[test]
