@@ -21,6 +21,7 @@ pub(super) struct State {
     pub last_image: i64,
     pub mails: Vec<Mail>,
     pub mail_down: bool,
+    pub done_broken: bool,
     pub posts: Vec<Post>,
     pub shuffle: Option<Shuffle>,
     /// How far the dashboard's clock is ahead of the machine's.
@@ -96,6 +97,7 @@ impl State {
             last_image: 4,
             mails: Vec::new(),
             mail_down: false,
+            done_broken: false,
             posts: Vec::new(),
             shuffle: None,
             ahead: Duration::ZERO,
