@@ -6,13 +6,14 @@
 
 pub mod lost_actions;
 pub mod schedule;
+pub mod watchdog;
 
 use laas_core::config::Config;
 use laas_core::datastore::{Datastore, DatastoreError};
 use laas_core::engine::{Engine, EngineError};
 use laas_core::failure::Context as _;
 use laas_core::wait::{self, Deadline, Ended, Stop};
-use laas_core::{Failure, action, config, failure, ledger};
+use laas_core::{Failure, Kind, action, config, failure, ledger};
 use laas_dashboard::{Dashboard, DashboardError, List};
 use schedule::{Piece, Schedule, left_over, unfinished};
 use serde_json::json;
@@ -20,6 +21,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::mem::{Discriminant, discriminant};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
+use watchdog::Watchdog;
 
 /// The workflow that the rule `laas.fulfill_job` starts.
 const ACTION: &str = "laas.fulfill_job";
@@ -28,6 +30,9 @@ const TRIGGER: &str = "laas.job_ready";
 const TOKEN_KEY: &str = "lab_auth_token";
 /// `jobs/done` grows for ever, and what is found missing there waits for nobody.
 const LOOKS_AT_DONE: u32 = 20;
+/// A look has a limit for each exchange; one that takes so long, and as long as so many exchanges, hangs elsewhere.
+const WATCHDOG: Duration = Duration::from_secs(600);
+const WATCHDOG_CALLS: u32 = 60;
 /// How long an exchange under way may still take after SIGTERM; nothing can be left half-done.
 const STOP_GRACE: Duration = Duration::from_secs(1);
 
@@ -131,9 +136,14 @@ fn run() -> Result<(), Failure> {
         sensor.datastore.clone(),
         config.timing.heartbeat(),
     );
+    let watchdog = Watchdog::start(WATCHDOG.max(WATCHDOG_CALLS * config.timing.call()), || {
+        tracing::error!("a look at the dashboard does not end; ending, to be started again");
+        std::process::exit(i32::from(Kind::Unreachable as u8));
+    });
     let mut trouble = None;
     loop {
-        let now = match sensor.look() {
+        let looked = watchdog.during(|| sensor.look());
+        let now = match looked {
             Ok(()) => None,
             Err(error) if error.is_fatal() => {
                 return Err(Failure::refused(failure::chain(&error)).peer("engine"));
@@ -164,42 +174,51 @@ impl Sensor {
             Some(dashboard) => dashboard.clone(),
             None => self.connect()?,
         };
-        let read = |list| dashboard.jobs(list);
-        let (new, current) = match (read(List::New), read(List::Current)) {
-            (Ok(new), Ok(current)) => (new, current),
-            (Err(error), _) | (_, Err(error)) => {
+        // What one list shows is worked on although another can't be read.
+        let mut failed = None;
+        let mut read = |list| match dashboard.jobs(list) {
+            Ok(jobs) => Some(jobs),
+            Err(error) => {
                 if matches!(error, DashboardError::Token) {
                     self.dashboard = None;
                 }
-                return Err(error.into());
+                failed = Some(LookError::Dashboard(error));
+                None
             }
         };
-        let mut work = unfinished(new.iter().chain(&current));
-        let ledger = ledger::all(&self.datastore)?;
-        if self.looks.is_multiple_of(LOOKS_AT_DONE) {
-            let done = read(List::Done)?.iter().map(|job| job.id).collect();
-            self.missing = left_over(&ledger, &work, Some(&done));
-        }
-        self.looks = self.looks.wrapping_add(1);
-        let missing = self
-            .missing
-            .iter()
-            .filter(|(job, _)| ledger.iter().any(|(_, r)| r.job == **job));
-        let missing: Vec<_> = missing.map(|(job, pieces)| (*job, pieces.clone())).collect();
-        for (job, pieces) in left_over(&ledger, &work, None).into_iter().chain(missing) {
-            work.entry(job).or_insert(pieces);
+        let (new, current) = (read(List::New), read(List::Current));
+        let is_whole = new.is_some() && current.is_some();
+        let done = (is_whole && self.looks.is_multiple_of(LOOKS_AT_DONE))
+            .then(|| read(List::Done))
+            .flatten();
+        let mut work = unfinished(new.iter().chain(&current).flatten());
+        // A job that is in neither list is over, but only if both were read.
+        if is_whole {
+            let ledger = ledger::all(&self.datastore)?;
+            if let Some(done) = done {
+                let done = done.iter().map(|job| job.id).collect();
+                self.missing = left_over(&ledger, &work, Some(&done));
+            }
+            self.looks = self.looks.wrapping_add(1);
+            let missing = self
+                .missing
+                .iter()
+                .filter(|(job, _)| ledger.iter().any(|(_, r)| r.job == **job));
+            let missing: Vec<_> = missing.map(|(job, pieces)| (*job, pieces.clone())).collect();
+            for (job, pieces) in left_over(&ledger, &work, None).into_iter().chain(missing) {
+                work.entry(job).or_insert(pieces);
+            }
         }
         let now = Instant::now();
         let due = self.schedule.due(&work, now);
         if due.is_empty() {
-            return Ok(());
+            return failed.map_or(Ok(()), Err);
         }
         let executions = self.engine.live_executions(ACTION)?;
         let alive: BTreeSet<u64> = executions
             .iter()
             .filter_map(|p| p.get("job_id")?.as_u64())
             .collect();
-        let mut failed = None;
         for job in due {
             if alive.contains(&job) {
                 self.schedule.alive(job, now);

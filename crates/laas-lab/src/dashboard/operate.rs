@@ -202,6 +202,11 @@ impl Dashboard {
         self.lock().mail_down = down;
     }
 
+    /// A dashboard of 2022 answers `jobs/done` with 500 for ever once a host in it has lost its configuration.
+    pub fn set_done_broken(&self, broken: bool) {
+        self.lock().done_broken = broken;
+    }
+
     /// Puts the dashboard's clock to `now`; it goes on from there.
     pub fn set_time(&self, now: OffsetDateTime) {
         let mut state = self.lock();

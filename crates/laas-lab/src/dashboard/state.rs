@@ -21,6 +21,7 @@ pub(super) struct State {
     pub last_image: i64,
     pub mails: Vec<Mail>,
     pub mail_down: bool,
+    pub done_broken: bool,
     pub posts: Vec<Post>,
     pub shuffle: Option<Shuffle>,
     /// The tasks that ask for the users of the VPN, by job.
@@ -98,6 +99,7 @@ impl State {
             last_image: 4,
             mails: Vec::new(),
             mail_down: false,
+            done_broken: false,
             posts: Vec::new(),
             shuffle: None,
             active_users: BTreeMap::new(),
