@@ -176,7 +176,7 @@ impl Args {
         let is_open = |task: &Task| {
             let known = situation.known.get(&task.id);
             let record = known.and_then(|known| known.record.as_ref());
-            matches!(task.work, Work::Key { .. }) && record.is_some_and(|record| !record.release)
+            matches!(task.work, Work::Key { .. }) && record.is_some_and(|r| !r.release || r.state != 200)
         };
         let wanted = |task: &&Task| match over {
             true => is_open(task),
