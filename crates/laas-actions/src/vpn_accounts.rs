@@ -102,10 +102,13 @@ impl<'a> Accounts<'a> {
             Some(Whose::Ours(found)) if has_key && found != mark => false,
             _ => session.delete(uid, mark).at_peer(PEER)?,
         };
-        let own = |whose: Option<Whose>| whose == Some(Whose::Ours(mark));
-        let mut still = own(session.look(uid).at_peer(PEER)?);
+        let left = session.look(uid).at_peer(PEER)?;
+        let mut still = left == Some(Whose::Ours(mark));
         if let Some(password) = password {
             still |= self.directory.lets_in(uid, &password).at_peer(PEER)?;
+        }
+        if still && left.is_none() && !deleted {
+            return Err(self.unseen(uid));
         }
         if still {
             let error = format!("the directory took the deletion of `{uid}` and still lets the user in");
@@ -119,5 +122,15 @@ impl<'a> Accounts<'a> {
             tracing::info!(uid = uid.as_str(), "the directory lets the user in no more");
         }
         Ok(deleted || has_key)
+    }
+
+    /// That the directory shows no entry of somebody whom it lets in.
+    pub fn unseen(&self, uid: &AccountName) -> Failure {
+        let people = self.directory.people();
+        let error = format!("the directory lets `{uid}` in and shows no entry of that name below `{people}`");
+        let hint = format!(
+            "give the DN in `vpn.authentication.user` read access to the entries below `{people}` and to their `description`"
+        );
+        Failure::refused(error).hint(hint).peer(PEER)
     }
 }

@@ -103,10 +103,8 @@ impl Orphans {
 /// How many accounts are whole, and what is left over.
 fn compare(accounts: &mut Accounts) -> Result<(usize, Orphans), Failure> {
     let directory = accounts.directory.clone();
-    let marked = directory
-        .connect()
-        .and_then(|mut session| session.marked(None))
-        .at_peer(PEER)?;
+    let mut session = directory.connect().at_peer(PEER)?;
+    let marked = session.marked(None).at_peer(PEER)?;
     let mut orphans = Orphans::default();
     let mut whole = 0;
     for (name, account) in &accounts.stored {
@@ -119,6 +117,12 @@ fn compare(accounts: &mut Accounts) -> Result<(usize, Orphans), Failure> {
         if marked.contains(&(uid.clone(), account.mark())) {
             whole += 1;
         } else {
+            // Who is let in is there, whatever the directory shows.
+            if session.look(&uid).at_peer(PEER)?.is_none()
+                && directory.lets_in(&uid, &account.password).at_peer(PEER)?
+            {
+                return Err(accounts.unseen(&uid));
+            }
             orphans.keys.push(Orphan::new(uid, account.mark()));
         }
     }

@@ -11,7 +11,7 @@ use sha2::Digest as _;
 use std::io::{Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How long one address may take to answer before the next one is tried.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -426,7 +426,7 @@ impl Session {
     /// Runs a command. What it prints is told from what a shell's start-up files print, see [`Frame`].
     ///
     /// # Errors
-    /// The connection broke, the account's shell runs no command, a signal killed the command, or it prints without
+    /// The connection broke, or was silent or trickled for as long as one call may take; the account's shell runs no command, a signal killed the command, or it prints without
     /// end. Any exit code is a result.
     pub fn exec(&self, words: &[&str], stdin: &[u8]) -> Result<Output, SshError> {
         let (output, stdout) = self.exec_bytes(words, stdin)?;
@@ -448,12 +448,23 @@ impl Session {
             what: what.clone(),
             how,
         };
+        let call = Duration::from_millis(self.session.timeout().into());
+        let within_call = || Instant::now() + call;
         let frame = Frame::new(words).map_err(|e| failed(e.to_string()))?;
         let mut channel = self.session.channel_session().map_err(|e| lost(e.into()))?;
         channel.exec(&frame.command).map_err(|e| lost(e.into()))?;
         let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
-        let mut read_until =
-            |channel: &mut ssh2::Channel, end: &str| read_until(&mut channel.stream(0), &mut stdout, end);
+        let mut read_until = |channel: &mut ssh2::Channel, end: &str| {
+            let stream = channel.stream(0);
+            read_until(
+                &mut Within {
+                    stream,
+                    ends: within_call(),
+                },
+                &mut stdout,
+                end,
+            )
+        };
         // A start-up file that reads, too, must not get what the command is to read.
         let begun = read_until(&mut channel, &frame.begin()).map_err(|e| lost(e.into()))?;
         let mut given = Ok(());
@@ -466,8 +477,11 @@ impl Session {
         if stdout.len() > READ_LIMIT {
             return Err(failed(format!("more than {OUTPUT_LIMIT} bytes of output")));
         }
-        let closed = channel
-            .stderr()
+        let errors = Within {
+            stream: channel.stderr(),
+            ends: within_call(),
+        };
+        let closed = errors
             .take(OUTPUT_LIMIT)
             .read_to_end(&mut stderr)
             .and_then(|_| channel.wait_close().map_err(std::io::Error::from));
@@ -650,6 +664,24 @@ fn read_until(stream: &mut impl Read, text: &mut Vec<u8>, needle: &str) -> std::
             return Ok(false);
         }
         text.extend_from_slice(&chunk[..length]);
+    }
+}
+
+/// A stream on which everything, not each byte, has to come in time.
+struct Within<S> {
+    stream: S,
+    ends: Instant,
+}
+
+impl<S: Read> Read for Within<S> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        if Instant::now() > self.ends {
+            return Err(std::io::Error::new(
+                std::io::ErrorKind::TimedOut,
+                "it does not come to an end in time",
+            ));
+        }
+        self.stream.read(buffer)
     }
 }
 

@@ -132,6 +132,29 @@ impl Slapd {
             .is_ok())
     }
 
+    /// Adds an account among the people that may write everything but `what` of the access rules, to which it has
+    /// `access`. Gives its DN; its password is the administrator's, who may do everything still.
+    ///
+    /// # Errors
+    /// What slapd says to it.
+    pub async fn restrict(&self, what: &str, access: &str) -> io::Result<String> {
+        let dn = format!("uid=pack,{PEOPLE}");
+        let password = &self.server.password;
+        let account = format!(
+            "dn: {dn}\nobjectClass: inetOrgPerson\nuid: pack\ncn: pack\nsn: pack\nuserPassword: {password}\n"
+        );
+        self.server.tool("ldapadd", ADMIN, password, &account).await?;
+        let rules = format!(
+            "dn: olcDatabase={{1}}mdb,cn=config\nchangetype: modify\nadd: olcAccess\nolcAccess: {{0}}to {what} by dn.base=\"{dn}\" {access} by * break\n\
+             olcAccess: {{1}}to attrs=userPassword by anonymous auth by dn.base=\"{dn}\" write by * none\n\
+             olcAccess: {{2}}to * by dn.base=\"{dn}\" write by anonymous auth by * none\n"
+        );
+        self.server
+            .tool("ldapmodify", "cn=config", password, &rules)
+            .await?;
+        Ok(dn)
+    }
+
     /// The entries below [`PEOPLE`] as LDIF, as the administrator sees them.
     ///
     /// # Errors

@@ -9,15 +9,26 @@ use laas_core::Secret;
 use laas_core::config;
 use laas_core::names::AccountName;
 use ldap3::exop::PasswordModify;
-use ldap3::{LdapConn, LdapResult, ResultEntry, Scope, SearchEntry, dn_escape, ldap_escape};
+use ldap3::{LdapConn, LdapResult, Scope, SearchEntry, SearchOptions, dn_escape, ldap_escape};
 use std::collections::HashSet;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Result codes of RFC 4511 that are answers rather than failures.
 const SUCCESS: u32 = 0;
+const SIZE_LIMIT_EXCEEDED: u32 = 4;
+const REFERRAL: u32 = 10;
+const NO_SUCH_ATTRIBUTE: u32 = 16;
 const NO_SUCH_OBJECT: u32 = 32;
 const INVALID_CREDENTIALS: u32 = 49;
 const ENTRY_ALREADY_EXISTS: u32 = 68;
+
+/// So many entries tell whether the directory shows who is whose.
+const SAMPLE: i32 = 20;
+
+const EVERY: &str = "(objectClass=*)";
+const DESCRIPTION: &str = "description";
+/// What the pack reads of a user's entry.
+const SHOWN: [&str; 2] = ["uid", DESCRIPTION];
 
 /// One directory, as the pack's configuration describes it.
 #[derive(Clone, Debug)]
@@ -120,14 +131,29 @@ impl Directory {
 }
 
 impl Session<'_> {
-    /// Whether the directory has the entry below which the users are to be.
+    /// That the directory has the entry below which the users are to be, and shows what marks them: a server leaves
+    /// out what one may not read, as if it were not there. What it shows is a few of the entries.
     ///
     /// # Errors
-    /// The server can't be asked, or refuses.
-    pub fn has_people(&mut self) -> Result<bool, VpnError> {
+    /// The server can't be asked or refuses, or does not show enough to tell whose an entry is.
+    pub fn sees_marks(&mut self) -> Result<Vec<SearchEntry>, VpnError> {
         let people = self.directory.people.clone();
-        let found = self.search(&people, Scope::Base, "(objectClass=*)")?;
-        Ok(found.is_some_and(|entries| !entries.is_empty()))
+        let bind_dn = self.directory.bind_dn.clone();
+        let found = self.search(&people, Scope::Base, EVERY, &["hasSubordinates"], 0)?;
+        let Some(base) = found.and_then(|entries| entries.into_iter().next()) else {
+            return Err(VpnError::NoPeople { people, bind_dn });
+        };
+        let shown = self
+            .search(&people, Scope::OneLevel, EVERY, &SHOWN, SAMPLE)?
+            .unwrap_or_default();
+        let has_entries = values(&base, "hasSubordinates").any(|value| value == "TRUE");
+        if shown.is_empty() && has_entries {
+            return Err(VpnError::Hidden { people, bind_dn });
+        }
+        for entry in &shown {
+            self.judge(&entry.dn, Some(entry))?;
+        }
+        Ok(shown)
     }
 
     /// Adds a user without a password. `description` says whose entry it is.
@@ -165,26 +191,65 @@ impl Session<'_> {
     /// The server can't be asked, or refuses.
     pub fn look(&mut self, uid: &AccountName) -> Result<Option<Whose>, VpnError> {
         let dn = self.directory.dn(uid);
-        let found = self.search(&dn, Scope::Base, "(objectClass=*)")?;
-        Ok(found.map(|entries| {
-            let mark = entries.iter().find_map(|entry| marks(entry).next());
-            mark.map_or(Whose::Foreign, Whose::Ours)
-        }))
+        let Some(entries) = self.search(&dn, Scope::Base, EVERY, &SHOWN, 0)? else {
+            return Ok(None);
+        };
+        self.judge(&dn, entries.first()).map(Some)
+    }
+
+    /// Whose an entry is of which the directory shows this much.
+    fn judge(&mut self, dn: &str, shown: Option<&SearchEntry>) -> Result<Whose, VpnError> {
+        if let Some(mark) = shown.and_then(|entry| marks(entry).next()) {
+            return Ok(Whose::Ours(mark));
+        }
+        if shown.is_some_and(|entry| values(entry, DESCRIPTION).next().is_some()) {
+            return Ok(Whose::Foreign);
+        }
+        // An attribute that one may not read and one that is not there look alike in a search, and not here. Access
+        // rules can be about values, too.
+        let mark = Mark { job: 0, user: 0 }.to_string();
+        self.connection.with_timeout(self.directory.timeout);
+        let compared = self.connection.compare(dn, DESCRIPTION, mark);
+        match self.directory.server.answered(compared)?.0.rc {
+            NO_SUCH_ATTRIBUTE => Ok(Whose::Foreign),
+            _ => Err(self.unreadable(dn)),
+        }
+    }
+
+    fn unreadable(&self, dn: &str) -> VpnError {
+        VpnError::Unreadable {
+            dn: dn.to_owned(),
+            people: self.directory.people.clone(),
+            bind_dn: self.directory.bind_dn.clone(),
+        }
     }
 
     /// All entries that are marked as the pack's, or as one user's.
     ///
     /// # Errors
-    /// The server can't be asked or refuses, also if there are more entries than it wants to show.
+    /// The server can't be asked or refuses, also if there are more entries than it wants to show, or if it does not
+    /// show whose they are.
     pub fn marked(&mut self, of: Option<Mark>) -> Result<Vec<(AccountName, Mark)>, VpnError> {
+        let sample = self.sees_marks()?;
         let people = self.directory.people.clone();
         let filter = match of {
             Some(mark) => format!("(description={})", ldap_escape(mark.to_string())),
             None => format!("(description={}*)", ldap_escape(mark::BEGIN)),
         };
         let entries = self
-            .search(&people, Scope::OneLevel, &filter)?
+            .search(&people, Scope::OneLevel, &filter, &SHOWN, 0)?
             .unwrap_or_default();
+        let wanted = |entry: &SearchEntry| marks(entry).any(|mark| of.is_none_or(|of| of == mark));
+        // One may be let read what one may not search for, and the other way round.
+        let missed = sample
+            .iter()
+            .find(|seen| wanted(seen) && entries.iter().all(|entry| entry.dn != seen.dn));
+        let blank = entries
+            .iter()
+            .find(|entry| values(entry, DESCRIPTION).next().is_none());
+        if let Some(entry) = missed.or(blank) {
+            return Err(self.unreadable(&entry.dn));
+        }
         let mut found = Vec::new();
         for entry in &entries {
             let Some(mark) = marks(entry).find(|mark| of.is_none_or(|of| of == *mark)) else {
@@ -226,25 +291,45 @@ impl Session<'_> {
         }
     }
 
-    /// `None` if there is nothing at `base`.
+    /// `None` if there is nothing at `base`. A `limit` is how many entries are enough, 0 for all.
     fn search(
         &mut self,
         base: &str,
         scope: Scope,
         filter: &str,
+        attributes: &[&str],
+        limit: i32,
     ) -> Result<Option<Vec<SearchEntry>>, VpnError> {
-        self.connection.with_timeout(self.directory.timeout);
-        let found = self
-            .connection
-            .search(base, scope, filter, vec!["uid", "description"]);
-        let found = self.directory.server.answered(found)?;
-        if found.1.rc == NO_SUCH_OBJECT {
-            return Ok(None);
+        let Directory { server, timeout, .. } = self.directory;
+        let ends = Instant::now() + *timeout;
+        self.connection
+            .with_timeout(*timeout)
+            .with_search_options(SearchOptions::new().sizelimit(limit));
+        let stream = self.connection.streaming_search(base, scope, filter, attributes);
+        let mut stream = server.answered(stream)?;
+        let mut entries = Vec::new();
+        let mut refers = false;
+        while let Some(entry) = server.answered(stream.next())? {
+            // The library's limit is one of each entry.
+            if Instant::now() > ends {
+                return Err(server.timeout());
+            }
+            if entry.is_ref() {
+                refers = true;
+            } else if !entry.is_intermediate() {
+                entries.push(SearchEntry::construct(entry));
+            }
         }
-        refused(Doing::Search, base, found.1)?;
-        let is_entry = |entry: &ResultEntry| !entry.is_ref() && !entry.is_intermediate();
-        let entries = found.0.into_iter().filter(is_entry);
-        Ok(Some(entries.map(SearchEntry::construct).collect()))
+        let mut result = stream.result();
+        match result.rc {
+            NO_SUCH_OBJECT => return Ok(None),
+            SIZE_LIMIT_EXCEEDED if limit > 0 => result.rc = SUCCESS,
+            // Some of the entries are on another server.
+            SUCCESS if refers => result.rc = REFERRAL,
+            _ => {}
+        }
+        refused(Doing::Search, base, result)?;
+        Ok(Some(entries))
     }
 
     /// Sets the password by the extended operation of RFC 3062, so that the server stores it as it sees fit.
@@ -269,9 +354,12 @@ impl Session<'_> {
 
 /// What an entry says of whose it is.
 fn marks(entry: &SearchEntry) -> impl Iterator<Item = Mark> {
-    let of = |(name, _): &(&String, &Vec<String>)| name.eq_ignore_ascii_case("description");
-    let values = entry.attrs.iter().filter(of).flat_map(|(_, values)| values);
-    values.filter_map(|value| value.parse().ok())
+    values(entry, DESCRIPTION).filter_map(|value| value.parse().ok())
+}
+
+fn values<'a>(entry: &'a SearchEntry, attribute: &'a str) -> impl Iterator<Item = &'a String> {
+    let of = move |(name, _): &(&String, &Vec<String>)| name.eq_ignore_ascii_case(attribute);
+    entry.attrs.iter().filter(of).flat_map(|(_, values)| values)
 }
 
 fn refused(doing: Doing, dn: &str, result: LdapResult) -> Result<(), VpnError> {

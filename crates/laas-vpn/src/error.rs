@@ -36,6 +36,18 @@ pub enum VpnError {
     EmptyPassword { dn: String },
     #[error("`{dn}` is not marked as this user's, so it is left alone")]
     Foreign { dn: String },
+    #[error("the directory has no `{people}`, or does not show it to `{bind_dn}`")]
+    NoPeople { people: String, bind_dn: String },
+    #[error("the directory has entries below `{people}` and shows none of them to `{bind_dn}`")]
+    Hidden { people: String, bind_dn: String },
+    #[error(
+        "can't tell whether `{dn}` is the pack's: the directory hides its `description` from `{bind_dn}`"
+    )]
+    Unreadable {
+        dn: String,
+        people: String,
+        bind_dn: String,
+    },
     #[error("the directory refuses to {doing} `{dn}`: {}", explain(*code, said))]
     Refused {
         doing: Doing,
@@ -73,6 +85,7 @@ fn explain(code: u32, said: &str) -> String {
     let meaning = match code {
         2 => "protocol error",
         4 => "it does not show so many entries",
+        10 => "it refers to another server, which has these entries",
         8 | 13 => "it wants TLS",
         17 => "no such attribute type",
         19 => "against a rule of the directory",
@@ -104,6 +117,9 @@ impl Classify for VpnError {
             // Busy and unavailable pass.
             Self::StartTls { code: 51 | 52, .. } | Self::Refused { code: 51 | 52, .. } => Kind::Unreachable,
             Self::Foreign { .. }
+            | Self::NoPeople { .. }
+            | Self::Hidden { .. }
+            | Self::Unreadable { .. }
             | Self::NotLdap { .. }
             | Self::StartTls { .. }
             | Self::Tls { .. }
@@ -124,11 +140,45 @@ impl Classify for VpnError {
             Self::Foreign { .. } => {
                 "look at the entry's `description`; if it is to go, an operator has to delete it"
             }
+            Self::NoPeople { people, bind_dn } => {
+                return Some(format!(
+                    "create the directory of users, correct `vpn.directory`, or give `{bind_dn}` read access to `{people}`"
+                ));
+            }
+            Self::Hidden { people, bind_dn } => {
+                return Some(format!(
+                    "give `{bind_dn}` read access to the entries below `{people}`, with their `objectClass`, `uid` and \
+                     `description`"
+                ));
+            }
+            Self::Unreadable { people, bind_dn, .. } => {
+                return Some(format!(
+                    "give `{bind_dn}` read access to `description` below `{people}`"
+                ));
+            }
             Self::EmptyPassword { .. } => "set `vpn.authentication.pass`",
             Self::Refused {
                 doing: Doing::BindAsConfigured,
                 ..
             } => "compare `vpn.authentication` with the directory's account",
+            // A replica that takes no writes says so, a server without this suffix, and some password policies.
+            Self::Refused {
+                code: 53,
+                doing: Doing::SetPassword | Doing::BindAsUser,
+                ..
+            } => {
+                "look at the directory's password policy, and ask its operator whether the server in `vpn.server` takes \
+                 writes"
+            }
+            Self::Refused { code: 10 | 53, .. } => {
+                "ask the directory's operator which server holds `vpn.directory` and takes writes, and name that one in \
+                 `vpn.server`"
+            }
+            Self::Refused {
+                code: 50,
+                doing: Doing::Search,
+                ..
+            } => "give the DN in `vpn.authentication.user` read access there",
             Self::Refused { code: 50, .. } => {
                 "give the DN in `vpn.authentication.user` the right to write there"
             }

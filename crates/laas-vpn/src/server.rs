@@ -9,9 +9,10 @@ use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signat
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use std::io::{self, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// IANA's ports of the two schemes.
 const LDAP_PORT: u16 = 389;
@@ -46,10 +47,16 @@ impl Server {
     /// # Errors
     /// The server can't be reached, knows no TLS, or shows a certificate that is not trusted.
     pub fn connect(&self) -> Result<LdapConn, VpnError> {
-        let mut stream = self.reach()?;
+        let stream = self.reach()?;
         if self.starttls {
             // Not left to ldap3, which panics on an answer that is no LDAP; anybody can give one before TLS stands.
-            match starttls::ask(&mut stream).map_err(|e| self.broken(e))? {
+            let ends = Instant::now() + self.timeout;
+            match starttls::ask(&mut Within {
+                stream: &stream,
+                ends,
+            })
+            .map_err(|e| self.broken(e))?
+            {
                 Answer::Yes => {}
                 Answer::Garbled => {
                     return Err(VpnError::NotLdap {
@@ -131,11 +138,38 @@ impl Server {
         }
     }
 
-    fn timeout(&self) -> VpnError {
+    pub fn timeout(&self) -> VpnError {
         VpnError::Timeout {
             server: self.address.clone(),
             timeout: self.timeout,
         }
+    }
+}
+
+/// A stream on which everything, not each byte, has to come in time.
+struct Within<'a> {
+    stream: &'a TcpStream,
+    ends: Instant,
+}
+
+impl Read for Within<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let left = self.ends.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        self.stream.set_read_timeout(Some(left))?;
+        self.stream.read(buffer)
+    }
+}
+
+impl Write for Within<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.stream.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.stream.flush()
     }
 }
 

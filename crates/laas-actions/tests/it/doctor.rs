@@ -30,6 +30,8 @@ struct Ward {
     lab: Option<Lab>,
     /// The dashboard with a clock that is behind.
     late: Server,
+    /// The account of the directory that can't read what marks an entry.
+    blind: String,
     incomplete: u32,
     nowhere: u32,
     runtime: Runtime,
@@ -53,12 +55,15 @@ impl Ward {
             }));
         let late = Server::start(Ipv4Addr::LOCALHOST, Peer::Bot, late, Faults::default());
         let incomplete = lab.fog().add_image("web_v1_incomplete", system());
+        let blind = lab.slapd().restrict("attrs=description", "none");
+        let blind = runtime.block_on(blind).unwrap();
         let nowhere = lab.fog().add_image("far-away", system());
         // Its storage group has no node.
         lab.fog().store_image(nowhere, &[2]);
         Self {
             late: runtime.block_on(late).unwrap(),
             lab: Some(lab),
+            blind,
             incomplete,
             nowhere,
             runtime,

@@ -396,6 +396,7 @@ fn every_fault_is_told_apart_and_none_is_taken_for_success() {
             (Kind::Http500, 3),
             (Kind::Html, 3),
             (Kind::CutJson, 3),
+            (Kind::Trickle, 3),
             (Kind::WrongCredentials, 1),
             (Kind::Lie, 1),
         ] {

@@ -3,7 +3,7 @@ use laas_core::{Secret, config};
 use laas_lab::dashboard::{BookedHost, BookingSpec, Dashboard, HostSpec, Post, TaskState, UserSpec};
 use laas_lab::faults::{Fault, Faults, Kind, Peer};
 use laas_lab::http::Server;
-use laas_lab::slapd::{ADMIN, Slapd};
+use laas_lab::slapd::{ADMIN, PEOPLE, Slapd};
 use laas_vpn::Directory;
 use serde_json::{Value, json};
 use std::net::Ipv4Addr;
@@ -517,4 +517,67 @@ fn a_fault_names_its_peer() {
         lab.run(&[]).done();
         lab.assert_provided();
     }
+}
+
+#[test]
+fn what_the_directory_hides_is_not_taken_for_nothing() {
+    let children = format!("dn.one=\"{PEOPLE}\"");
+    let whole = format!("dn.subtree=\"{PEOPLE}\"");
+    for (what, access) in [
+        ("attrs=description", "none"),
+        ("attrs=description", "compare"),
+        ("attrs=description", "search"),
+        ("attrs=description", "=r"),
+        ("attrs=description val.regex=\"^laas.*\"", "none"),
+        ("filter=(description=laas*)", "none"),
+        ("attrs=objectClass", "none"),
+        (&children, "none"),
+        (&children, "disclose"),
+        (&whole, "none"),
+    ] {
+        let mut lab = Lab::new();
+        lab.run(&[]).done();
+        let (uid, password) = lab.assert_provided();
+        let blind = lab.runtime.block_on(lab.slapd.restrict(what, access)).unwrap();
+        lab.pack.config["vpn"]["authentication"]["user"] = json!(blind);
+        let refused = |ended: Ended| {
+            let failure = ended.failed(1);
+            assert_eq!(failure["peer"], "ldap", "{what} {access}: {failure}");
+            let hint = failure["hint"].as_str().unwrap_or_default();
+            assert!(hint.contains("read access"), "{what} {access}: {failure}");
+            assert!(!failure.to_string().contains(&password), "{failure}");
+        };
+        refused(lab.audit(&[]));
+        refused(lab.audit(&["--remove"]));
+        refused(lab.revoke(&[]));
+        assert_eq!(lab.accounts(), [uid.as_str()], "{what} {access}");
+        assert!(lab.lets_in(&uid, &password), "{what} {access}");
+        // An entry that hides itself and whose password nobody has is the one that can't be known of.
+        if !what.starts_with("filter") {
+            lab.pack.set_key(&format!("vpn_{uid}"), &Value::Null);
+            refused(lab.audit(&[]));
+            refused(lab.revoke(&[]));
+            refused(lab.revoke(&[&format!("--lab_token={uid}")]));
+            assert!(lab.lets_in(&uid, &password), "{what} {access}");
+        }
+        lab.pack.config["vpn"]["authentication"]["user"] = json!(ADMIN);
+        assert_eq!(lab.revoke(&[]).done()["changed"], true);
+        lab.assert_revoked(&uid, &password);
+    }
+}
+
+#[test]
+fn an_account_that_may_read_and_write_the_people_is_enough() {
+    let mut lab = Lab::new();
+    let account = lab
+        .runtime
+        .block_on(lab.slapd.restrict("attrs=sn", "write"))
+        .unwrap();
+    lab.pack.config["vpn"]["authentication"]["user"] = json!(account);
+    assert_eq!(lab.revoke(&[]).done()["changed"], false);
+    lab.run(&[]).done();
+    let (uid, password) = lab.assert_provided();
+    assert_eq!(lab.audit(&[]).done()["accounts"], 1);
+    assert_eq!(lab.revoke(&[]).done()["changed"], true);
+    lab.assert_revoked(&uid, &password);
 }

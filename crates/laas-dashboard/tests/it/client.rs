@@ -114,6 +114,7 @@ fn no_answer_is_believed_unread() {
         faults::Kind::Http500,
         faults::Kind::Html,
         faults::Kind::CutJson,
+        faults::Kind::Trickle,
     ] {
         lab.faults.set(Peer::Dashboard, kind).unwrap();
         for error in [

@@ -59,13 +59,17 @@ impl Stand {
 }
 
 fn client(server: &Server, api_key: &str, user_key: &str) -> Fog {
+    client_that_waits(Duration::from_secs(10), server, api_key, user_key)
+}
+
+fn client_that_waits(call: Duration, server: &Server, api_key: &str, user_key: &str) -> Fog {
     let config = config::Fog {
         address: format!("{}/fog", server.url()),
         api_key: Secret::new(api_key),
         user_key: Secret::new(user_key),
         tls: Default::default(),
     };
-    Fog::new(&config, Duration::from_secs(10)).unwrap()
+    Fog::new(&config, call).unwrap()
 }
 
 fn id(id: u64) -> Id {
@@ -429,4 +433,20 @@ fn the_client_reads_what_version_1_5_was_seen_to_answer() {
         .start_task(id(2), TaskType::Deploy, "laas z")
         .unwrap();
     assert_eq!(stand.client.active_tasks(id(2)).unwrap().len(), 1);
+}
+
+#[test]
+fn a_fog_that_trickles_is_too_slow() {
+    for version in VERSIONS {
+        let stand = Stand::new(version);
+        stand.faults.set(Peer::Fog, faults::Kind::Trickle).unwrap();
+        let (api, user) = (stand.lab.shown_api_token(), stand.lab.shown_user_token());
+        let client = client_that_waits(Duration::from_secs(1), &stand.server, &api, &user);
+        let begun = std::time::Instant::now();
+        let asked = [client.host("pod1").map(drop), client.task(id(1)).map(drop)];
+        for error in asked.map(Result::unwrap_err) {
+            assert_eq!(error.kind(), Kind::Unreachable, "{version:?}: {error}");
+        }
+        assert!(begun.elapsed() < Duration::from_secs(60), "{:?}", begun.elapsed());
+    }
 }

@@ -5,8 +5,9 @@ use laas_core::names::AccountName;
 use laas_core::wait::Deadline;
 use laas_core::{Classify, Kind};
 use laas_host::{HostKeyPolicy, Login, Session, SshError};
+use std::io::Write;
 use std::process::{Child, Command};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const CALL: Duration = Duration::from_secs(10);
 
@@ -188,4 +189,55 @@ fn a_host_that_is_not_there() {
         &Deadline::after(Duration::from_millis(300)),
     ));
     assert_eq!(error.kind(), Kind::Unreachable);
+}
+
+#[test]
+fn a_host_that_trickles_is_too_slow() {
+    // A banner that does not come to an end.
+    let listener = std::net::TcpListener::bind("127.0.0.4:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            std::thread::spawn(move || {
+                while stream.write_all(b"x").is_ok() {
+                    std::thread::sleep(Duration::from_millis(100));
+                }
+            });
+        }
+    });
+    let login = Login {
+        addresses: vec!["127.0.0.4".to_owned()],
+        port,
+        user: user(),
+        key_file: "/nowhere".into(),
+    };
+    let begun = Instant::now();
+    let error = error_of(login.connect_once(&HostKeyPolicy::Any, CALL, &Deadline::seconds(2)));
+    assert_eq!(error.kind(), Kind::Unreachable, "{error}");
+    assert!(begun.elapsed() < Duration::from_secs(60), "{:?}", begun.elapsed());
+
+    let sshd = Sshd::start();
+    let connect = || {
+        let deadline = Deadline::seconds(60);
+        let login = sshd.login("id");
+        login
+            .connect(&HostKeyPolicy::Any, Duration::from_secs(5), &deadline)
+            .unwrap()
+    };
+    // What a command leaves behind prints on stderr for ever: that the command succeeded is known by then.
+    let leave = "(for i in $(seq 900); do echo x >&2 || exit; sleep 0.1; done) > /dev/null & true";
+    let begun = Instant::now();
+    let output = connect().exec(&["sh", "-c", leave], b"").unwrap();
+    assert_eq!(output.code, 0, "{output:?}");
+    assert!(begun.elapsed() < Duration::from_secs(60), "{:?}", begun.elapsed());
+
+    // What prints before the command never comes to an end.
+    let greet = "for i in $(seq 900); do echo x || exit; sleep 0.1; done";
+    let line = format!("command=\"{greet}\" {}\n", sshd.public("id"));
+    std::fs::write(sshd.dir.path().join("authorized_keys"), line).unwrap();
+    let begun = Instant::now();
+    let error = connect().exec(&["true"], b"").unwrap_err();
+    assert_eq!(error.kind(), Kind::Unreachable, "{error}");
+    assert!(begun.elapsed() < Duration::from_secs(60), "{:?}", begun.elapsed());
 }

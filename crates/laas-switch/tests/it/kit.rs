@@ -509,6 +509,7 @@ pub fn each_fault_at_each_call(suite: &Suite) {
         (Trouble::CutJson, Kind::Unreachable),
         (Trouble::WrongCredentials, Kind::Refused),
         (Trouble::Hang, Kind::Unreachable),
+        (Trouble::Trickle, Kind::Unreachable),
     ] {
         for skip in 0..calls {
             let stand = Stand::new(suite, 4);
@@ -522,7 +523,8 @@ pub fn each_fault_at_each_call(suite: &Suite) {
                 times: None,
             };
             stand.faults.set(Peer::Switch, fault).unwrap();
-            let switch = stand.open(if trouble == Trouble::Hang { IMPATIENT } else { CALL });
+            let silent = matches!(trouble, Trouble::Hang | Trouble::Trickle);
+            let switch = stand.open(if silent { IMPATIENT } else { CALL });
             let case = format!("{trouble:?} after {skip} calls");
             let error = Plan::new(switch.as_ref(), &asked, &crate::pool())
                 .and_then(|plan| match plan.carry_out() {

@@ -296,3 +296,72 @@ fn a_bad_configuration_is_told_before_anything_is_sent() {
         assert_eq!(error.kind(), Kind::Input, "{error}");
     }
 }
+
+#[test]
+fn a_server_that_is_not_the_right_one_says_whom_to_ask() {
+    let (slapd, replica) = (Slapd::start(), Slapd::read_only());
+    slapd.refer();
+    let mut elsewhere = config(slapd.ldap(), trusting(&slapd));
+    elsewhere.directory.root = "dc=elsewhere".to_owned();
+    type Ask = fn(&mut laas_vpn::Session) -> Result<(), VpnError>;
+    let cases: [(_, Ask, &str, &str); 3] = [
+        (
+            config(slapd.ldap(), trusting(&slapd)),
+            |s| s.marked(None).map(drop),
+            "refers to another server",
+            "ask the directory's operator which server",
+        ),
+        (
+            config(replica.ldap(), trusting(&replica)),
+            |s| s.add(&uid("ada-berg"), "x").map(drop),
+            "unwilling",
+            "takes writes",
+        ),
+        (
+            elsewhere,
+            |s| s.marked(Some(ALICE)).map(drop),
+            "has no `ou=People,dc=elsewhere`",
+            "`vpn.directory`",
+        ),
+    ];
+    for (config, ask, error, hint) in cases {
+        let directory = directory(&config);
+        let failure = Failure::from(ask(&mut directory.connect().unwrap()).unwrap_err());
+        assert_eq!(failure.kind, Kind::Refused, "{failure}");
+        assert!(failure.error.contains(error), "{failure}");
+        assert!(
+            failure.hint.as_deref().unwrap_or_default().contains(hint),
+            "{failure}"
+        );
+    }
+}
+
+#[test]
+fn a_server_that_trickles_is_too_slow() {
+    // An answer to StartTLS, and a record of TLS, that are announced long and come byte by byte.
+    for (scheme, begin) in [
+        ("ldap", &b"\x30\x84\x00\x00\x0f\x00"[..]),
+        ("ldaps", b"\x16\x03\x03\x40\x00"),
+    ] {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut piece = begin;
+            while stream.write_all(piece).is_ok() {
+                piece = b"0";
+                std::thread::sleep(Duration::from_millis(100));
+            }
+        });
+        let config = config(format!("{scheme}://{address}"), Tls::default());
+        let directory = Directory::new(&config, Duration::from_secs(2)).unwrap();
+        let begun = std::time::Instant::now();
+        let error = directory.connect().unwrap_err();
+        assert!(matches!(error, VpnError::Timeout { .. }), "{scheme}: {error}");
+        assert!(
+            begun.elapsed() < Duration::from_secs(60),
+            "{scheme}: {:?}",
+            begun.elapsed()
+        );
+    }
+}

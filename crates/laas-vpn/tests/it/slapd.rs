@@ -25,6 +25,13 @@ impl Slapd {
         )
     }
 
+    /// One that takes no writes.
+    pub fn read_only() -> Self {
+        Self::start_with(
+            "readonly on\nTLSCertificateFile @ROOT@/server.crt\nTLSCertificateKeyFile @ROOT@/server.key\nTLSVerifyClient never",
+        )
+    }
+
     /// One that nobody gave a certificate.
     pub fn without_tls() -> Self {
         Self::start_with("")
@@ -85,6 +92,20 @@ impl Slapd {
 
     pub fn ca(&self) -> PathBuf {
         self.dir.path().join("ca.crt")
+    }
+
+    /// Adds an entry below the people that says that another server has it.
+    pub fn refer(&self) {
+        let ldif = self.dir.path().join("referral.ldif");
+        let entry = format!(
+            "dn: ou=Elsewhere,{PEOPLE}\nobjectClass: referral\nobjectClass: extensibleObject\nou: Elsewhere\n\
+             ref: ldap://192.0.2.1/ou=Elsewhere,{PEOPLE}\n"
+        );
+        std::fs::write(&ldif, entry).unwrap();
+        let to = self.ldap();
+        run(Command::new("ldapadd")
+            .args(["-M", "-x", "-H", &to, "-D", ADMIN, "-w", PASSWORD, "-f"])
+            .arg(&ldif));
     }
 
     /// An entry as the administrator sees it, `""` if there is none.

@@ -216,6 +216,13 @@ pub const CASES: &[Case] = &[
         "vpn.authentication",
     ),
     (
+        |w, p| p.config["vpn"]["authentication"]["user"] = json!(w.blind),
+        "ldap",
+        None,
+        "hides its `description`",
+        "read access to `description` below `ou=People",
+    ),
+    (
         |_, p| p.config["vpn"]["directory"]["user"] = json!("ou=Poeple"),
         "ldap",
         None,
