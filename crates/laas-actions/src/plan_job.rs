@@ -10,7 +10,7 @@ use laas_core::names::TaskId;
 use laas_core::wait::{Backoff, Deadline, Ended};
 use laas_core::{Failure, HostName, Kind, ledger, lock};
 use laas_dashboard::{
-    Dashboard, DashboardError, Job, Known, List, Other, Plan, Situation, Task, Work, is_over,
+    Dashboard, DashboardError, Job, Known, List, Other, Plan, Situation, Task, Work, is_over, powered,
 };
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
@@ -82,6 +82,7 @@ impl Action for Args {
             job: self.job_id,
             all: self.find(&dashboard, &known).at_peer(DASHBOARD)?,
             known,
+            vanished: BTreeSet::new(),
             others,
             new: self.ours(new),
             current: self.ours(current),
@@ -96,10 +97,13 @@ impl Action for Args {
                     .peer(DASHBOARD),
             );
         }
+        self.read_whole_end(&dashboard, &mut situation)
+            .at_peer(DASHBOARD)?;
+        situation.vanished = self.vanished(&dashboard, &situation)?;
         self.take_up(&dashboard, &mut situation)?;
         let known = situation.known.clone();
         let plan = laas_dashboard::plan(situation);
-        if self.release && plan.release.is_none() {
+        if self.release && !plan.release.as_ref().is_some_and(|release| release.over) {
             let error = format!("the booking of job {} is not over", self.job_id);
             return Err(Failure::input(error)
                 .hint("end it on the dashboard first")
@@ -169,38 +173,105 @@ impl Args {
         Ok(known)
     }
 
-    /// Takes tasks for current ones that are in no list of the dashboard: those that have failed, to resume them, and
-    /// what an image undoes that is to be written. The dashboard gives that out anew with the image, but a post that was
-    /// on its way may have closed it again.
-    fn take_up(&self, dashboard: &Dashboard, situation: &mut Situation) -> Result<(), Failure> {
-        if situation.all.as_deref().is_none_or(is_over) {
-            return Ok(());
+    /// Of a job whose booking is over the dashboard changes one task after the other: it is read again until all of its
+    /// end is there.
+    fn read_whole_end(&self, dashboard: &Dashboard, situation: &mut Situation) -> Result<(), DashboardError> {
+        let deadline = Deadline::after(LOOK_FOR_A_JOB);
+        let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(1));
+        while let Some(all) = &situation.all {
+            if !is_over(situation.new.iter().chain(&situation.current).chain(all)) {
+                break;
+            }
+            let is_whole = is_wholly_over(all);
+            if !is_whole && backoff.pause(&deadline).is_err() {
+                break;
+            }
+            // After the job, so that nothing of what it shows is missing in them.
+            situation.new = self.ours(dashboard.jobs(List::New)?);
+            situation.current = self.ours(dashboard.jobs(List::Current)?);
+            if is_whole {
+                break;
+            }
+            if let Some(all) = dashboard.job(self.job_id)? {
+                situation.all = Some(all);
+            }
         }
-        let listed = || situation.new.iter().chain(&situation.current);
-        let imaged: BTreeSet<_> = listed()
-            .filter(|task| matches!(task.work, Work::Hardware { .. }))
-            .filter_map(|task| task.work.host())
-            .collect();
-        let is_undone = |task: &Task| match &task.work {
-            Work::Network { host, .. } => imaged.contains(host),
-            Work::Key { hosts, .. } => hosts.iter().any(|host| imaged.contains(host)),
-            _ => false,
+        Ok(())
+    }
+
+    /// The remembered tasks that are not in the job any more, nor anywhere else: HTTP 500 has many reasons, a job that
+    /// is shown without the task has one.
+    fn vanished(&self, dashboard: &Dashboard, situation: &Situation) -> Result<BTreeSet<TaskId>, Failure> {
+        let Some(all) = &situation.all else {
+            return Ok(BTreeSet::new());
+        };
+        let there = || situation.new.iter().chain(&situation.current).chain(all);
+        let mut vanished = BTreeSet::new();
+        for task in situation.known.keys() {
+            if there().any(|there| there.id == *task) {
+                continue;
+            }
+            match dashboard.task(self.job_id, task) {
+                Err(DashboardError::Answer { status: 500, .. }) => {
+                    vanished.insert(task.clone());
+                }
+                Err(error) => return Err(error).at_peer(DASHBOARD),
+                Ok(_) => {}
+            }
+        }
+        Ok(vanished)
+    }
+
+    /// Takes tasks for current ones that are in no list of the dashboard: those that have failed, to resume them, and
+    /// what is undone or untrue once a host gets an image or networks. The dashboard gives that out anew with the image,
+    /// but a post that was on its way may have closed it again.
+    fn take_up(&self, dashboard: &Dashboard, situation: &mut Situation) -> Result<(), Failure> {
+        let Some(all) = situation.all.clone().filter(|all| !is_over(all)) else {
+            return Ok(());
         };
         let has_failed = |task: &Task| {
             let known = situation.known.get(&task.id);
             let record = known.and_then(|known| known.record.as_ref());
             record.is_some_and(|record| record.state == 300 && !record.release)
         };
-        let wanted = |task: &&Task| is_undone(task) || (self.resume && has_failed(task));
-        let taken: Vec<Task> = situation
-            .all
+        let failed: Vec<_> = all
             .iter()
-            .flatten()
-            .filter(wanted)
-            .filter(|task| listed().all(|listed| listed.id != task.id))
-            .cloned()
+            .filter(|task| self.resume && has_failed(task))
             .collect();
-        for task in taken {
+        self.take_up_these(dashboard, situation, failed)?;
+        let listed = || situation.new.iter().chain(&situation.current);
+        let imaged: BTreeSet<_> = listed()
+            .filter(|task| matches!(task.work, Work::Hardware { .. }))
+            .filter_map(|task| task.work.host().cloned())
+            .collect();
+        let networks = all.iter().filter(|task| match &task.work {
+            Work::Network { host, .. } => imaged.contains(host),
+            _ => false,
+        });
+        self.take_up_these(dashboard, situation, networks.collect())?;
+        let listed = || situation.new.iter().chain(&situation.current);
+        let changed: BTreeSet<_> = listed()
+            .filter(|task| matches!(task.work, Work::Hardware { .. } | Work::Network { .. }))
+            .filter_map(|task| task.work.host().cloned())
+            .collect();
+        let keys = all.iter().filter(|task| match &task.work {
+            Work::Key { hosts, .. } => hosts.iter().any(|host| changed.contains(host)),
+            _ => false,
+        });
+        self.take_up_these(dashboard, situation, keys.collect())
+    }
+
+    fn take_up_these(
+        &self,
+        dashboard: &Dashboard,
+        situation: &mut Situation,
+        tasks: Vec<&Task>,
+    ) -> Result<(), Failure> {
+        for task in tasks {
+            let mut listed = situation.new.iter().chain(&situation.current);
+            if listed.any(|listed| listed.id == task.id) {
+                continue;
+            }
             let delta = dashboard.task(self.job_id, &task.id).at_peer(DASHBOARD)?;
             situation.current.push(task.with_delta(delta));
         }
@@ -244,6 +315,18 @@ impl Args {
         }
         Ok(None)
     }
+}
+
+/// Whether none of these tasks is as it was while the booking ran.
+fn is_wholly_over(tasks: &[Task]) -> bool {
+    let powered = powered(tasks);
+    let mut changed = tasks.iter().filter(|task| {
+        matches!(
+            task.work,
+            Work::Hardware { .. } | Work::Network { .. } | Work::Vpn { .. }
+        )
+    });
+    changed.all(|task| task.work.is_release(&powered))
 }
 
 /// The hosts that other jobs have: as the ledger says, and as their tasks say that are to take them back.

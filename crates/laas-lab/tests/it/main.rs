@@ -29,5 +29,6 @@ mod operator;
 mod release;
 mod secrets;
 mod slapd;
+mod unmade;
 #[path = "../../../../tests/venv.rs"]
 mod venv;
