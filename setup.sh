@@ -111,8 +111,8 @@ say_what_is_next() {
 }
 
 uninstall() {
-    need st2 "it is needed to tell StackStorm"
     need python3 "it is needed to ask StackStorm"
+    check_st2
     stop_if_problems
     begin
     [ "$patience" = now ] || refuse_if_in_flight

@@ -14,6 +14,12 @@ echo "== format"
 cargo fmt --check
 echo "== lints"
 cargo clippy --quiet --locked --workspace --all-targets -- -D warnings
+echo "== dependencies"
+if command -v cargo-deny >/dev/null; then
+    cargo deny --log-level error check bans licenses sources
+else
+    echo "cargo-deny is not installed: licences and sources of the dependencies are not checked"
+fi
 echo "== pack"
 cargo xtask check-pack
 echo "== tests"

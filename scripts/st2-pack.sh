@@ -62,10 +62,22 @@ check_machine() {
         fi
         need cargo "install Rust (https://rustup.rs), or build elsewhere and say --bin DIR"
         name=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
-        if command -v cargo >/dev/null && version=$(cargo --version | cut -d ' ' -f 2) && ! at_least "$version" "$name"; then
-            problems+=("Rust is $version and must be $name at least: rustup update")
+        if command -v cargo >/dev/null; then
+            # What rustup leaves in the place of a toolchain that is not installed is there, and does not run.
+            if ! said=$(cargo --version 2>&1); then
+                problems+=("\`cargo\` does not run: $(head -n 1 <<<"$said")")
+            else
+                version=$(sed -n 's/^cargo \([0-9.]*\).*/\1/p' <<<"$said")
+                at_least "$version" "$name" || problems+=("Rust is $version and must be $name at least: rustup update")
+            fi
         fi
     fi
+    check_st2
+}
+
+# Adds to `problems` what keeps us from talking to StackStorm.
+check_st2() {
+    local version said
     if ! command -v st2 >/dev/null; then
         problems+=("\`st2\` is missing: install StackStorm 3.9 (https://docs.stackstorm.com/install)")
     elif version=$(st2 --version 2>&1 | sed -n 's/^st2 \([0-9.]*\).*/\1/p') && ! at_least "$version" 3.9; then
@@ -111,6 +123,7 @@ if libc.renameat2(AT_FDCWD, one, AT_FDCWD, other, RENAME_EXCHANGE) != 0:
 
 # Puts the pack back that ran before an installation which did not come to its end.
 roll_back() {
+    as_shipped
     if [ -e "$stage/new/.installed" ] && [ ! -e "$pack/.installed" ]; then
         exchange "$stage/new" "$pack" || return
         say "the pack that was there before is back"
@@ -126,8 +139,26 @@ roll_back() {
     rm -rf "$stage/new" "$stage/first" "$stage/old"
 }
 
-# This pack only: `st2ctl reload` would fail for the faults of any other one.
-register() { quietly st2 pack register laas; }
+# This pack only: `st2ctl reload` would fail for the faults of any other one. What operators have switched on or off stays
+# so, without a moment in which a rule or a sensor acts that is switched off: the YAML says it for as long as it is read.
+register() {
+    local code=0
+    if [ -e "$stage/decided" ]; then
+        scripts/st2-decisions.py apply "$pack" "$stage/decided" "$stage/shipped" || return
+    fi
+    quietly st2 pack register laas || code=$?
+    as_shipped
+    return "$code"
+}
+
+# Undoes what `register` has written, in this run or in one that was killed.
+as_shipped() {
+    local file
+    for file in "$stage"/shipped/*/*.yaml; do
+        [ ! -e "$file" ] || cp -p -- "$file" "$pack/${file#"$stage/shipped/"}"
+    done
+    rm -rf "$stage/shipped"
+}
 
 # What the command prints is shown only if it fails.
 quietly() {
@@ -212,6 +243,7 @@ may_replace() { [ "$1" = now ] || [ ! -d "$pack" ] || is_installed || refuse_if_
 
 # Makes what is staged the pack that runs. $1 is `now` if bookings that are being worked on don't matter.
 install_staged() {
+    if [ -d "$pack" ]; then scripts/st2-decisions.py note "$pack" "$stage/decided" || fail 1 "nothing was changed"; fi
     if is_installed; then
         say "the pack in \`$pack\` is up to date"
         register || fail 1 "StackStorm refuses to register the pack"

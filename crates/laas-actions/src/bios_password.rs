@@ -8,6 +8,7 @@
 mod record;
 
 use crate::bmcs;
+use crate::bookings::Guard;
 use laas_bmc::bios::{Bios, Settled};
 use laas_bmc::power::{self, Command, Patience};
 use laas_bmc::{Bmc, BmcError, Power};
@@ -47,6 +48,8 @@ pub struct Args {
     /// Show what would change and change nothing.
     #[arg(long = "dry_run")]
     dry_run: bool,
+    #[command(flatten)]
+    guard: Guard,
 }
 
 #[derive(Serialize)]
@@ -80,6 +83,9 @@ impl Action for Args {
     type Output = Output;
 
     fn run(self, context: &Context) -> Result<Output, Failure> {
+        if self.reset && !self.dry_run {
+            self.guard.check(context, &self.host, None)?;
+        }
         let held = bmcs::hold(context, &self.host)?;
         let bmc = held.bmc.as_ref();
         let bios = bmc.bios().ok_or_else(|| {

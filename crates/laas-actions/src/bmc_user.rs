@@ -2,6 +2,7 @@
 
 mod revoke;
 
+use crate::bookings::Guard;
 use crate::{bmcs, posting};
 use laas_bmc::account::{self, TENANT, Wish};
 use laas_bmc::{Bmc, BmcError, Login, Privilege, User};
@@ -35,6 +36,8 @@ pub struct Args {
     /// Show what would change and change nothing.
     #[arg(long = "dry_run")]
     dry_run: bool,
+    #[command(flatten)]
+    guard: Guard,
 }
 
 #[derive(Serialize)]
@@ -86,6 +89,9 @@ impl Action for Args {
     type Output = Output;
 
     fn run(self, context: &Context) -> Result<Output, Failure> {
+        if !self.dry_run {
+            self.guard.check(context, &self.host, self.request.as_deref())?;
+        }
         if self.revoke {
             return revoke::run(context, self.host, self.user, self.dry_run).map(Output::Revoked);
         }

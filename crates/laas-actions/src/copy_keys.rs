@@ -5,11 +5,13 @@ use laas_core::action::{Action, Context};
 use laas_core::failure::Context as _;
 use laas_core::json_arg::JsonArg;
 use laas_core::names::AccountName;
+use laas_core::ssh_key::{self, PublicKey};
 use laas_core::wait::Deadline;
 use laas_core::{Failure, HostName, Kind, lock, parallel};
 use laas_host::Session;
-use laas_host::authorized_keys::{self, KeyError, Lines, Mark, PublicKey};
+use laas_host::authorized_keys::{self, Lines, Mark};
 use laas_host::openssh::accepts_key;
+use laas_host::probe::{Probe, Trial};
 use serde::{Deserialize, Serialize};
 
 #[derive(clap::Args)]
@@ -21,7 +23,7 @@ pub struct Args {
     /// The user's id on the dashboard; without one, all users of the job lose their keys, e.g. 3.
     #[arg(long, value_name = "ID")]
     user: Option<u64>,
-    /// The user's public key as one line, e.g. ssh-ed25519 AAAA….
+    /// The user's public key as one line, or several in as many lines, e.g. ssh-ed25519 AAAA….
     #[arg(long, value_name = "KEY", requires = "user")]
     key: Option<String>,
     /// Several users at once, each with a key, e.g. [{"user": 3, "key": "ssh-ed25519 AAAA…"}].
@@ -70,9 +72,18 @@ pub struct Output {
     account: AccountName,
     port: u16,
     hosts: Vec<Served>,
+    /// Keys that the users have beside those that work.
+    unusable: Vec<Unusable>,
 }
 
-/// A host that was asked and accepts the keys, or refuses them.
+/// A key that its user can do something about.
+#[derive(Clone, PartialEq, Eq, Serialize)]
+pub struct Unusable {
+    user: u64,
+    why: String,
+}
+
+/// A host that was asked and lets the keys in, or refuses them.
 #[derive(Serialize)]
 pub struct Served {
     host: HostName,
@@ -84,7 +95,7 @@ pub struct Served {
 
 impl Action for Args {
     const NAME: &'static str = "copy_keys";
-    const ABOUT: &'static str = "Let a booking's users log in to its hosts or end that, and prove that each accepts or refuses the keys";
+    const ABOUT: &'static str = "Let a booking's users log in to its hosts or end that, and prove that each lets them in or refuses them";
     const EXAMPLE: &'static [&'static str] = &[
         "--job_id=17",
         "--user=3",
@@ -101,11 +112,12 @@ impl Action for Args {
         let asked = self.hosts.get("hosts")?;
         let unavailable = self.unavailable.get("unavailable")?.unwrap_or_default();
         let (missing, names): (Vec<_>, Vec<_>) = asked.into_iter().partition(|h| unavailable.contains(h));
+        let Uploaded { keys, mut unusable } = parse(self.job_id, &given, self.revoke)?;
         let work = Work {
             context,
             job: self.job_id,
             user: self.user,
-            keys: parse(self.job_id, &given, self.revoke)?,
+            keys,
             revoke: self.revoke,
         };
         let config = context.config()?;
@@ -117,7 +129,10 @@ impl Action for Args {
         let mut failed: Vec<Failed> = missing.iter().map(|host| work.unusable(host)).collect();
         for result in results {
             match result {
-                Ok(host) => served.push(host),
+                Ok((host, refused)) => {
+                    served.push(host);
+                    unusable.extend(refused);
+                }
                 Err(host) => failed.push(host),
             }
         }
@@ -131,36 +146,56 @@ impl Action for Args {
                 account: config.access.user.clone(),
                 port: config.ssh.port,
                 hosts: served,
+                unusable,
             }),
         }
     }
 }
 
-/// The keys, checked before any host is asked. One that can't be used can't have been given to a host either.
-fn parse(job: u64, given: &[UserKey], revoke: bool) -> Result<Vec<(PublicKey, Mark)>, Failure> {
-    let mut keys = Vec::new();
+/// What the users' uploads hold.
+struct Uploaded {
+    keys: Vec<(PublicKey, Mark)>,
+    unusable: Vec<Unusable>,
+}
+
+/// The keys, checked before any host is asked, and those that can't be used. One that can't be used can't have been
+/// given to a host either. A user who has no key that works is an error.
+fn parse(job: u64, given: &[UserKey], revoke: bool) -> Result<Uploaded, Failure> {
+    let (mut keys, mut unusable) = (Vec::new(), Vec::new());
     for UserKey { user, key } in given {
         let mark = Mark { job, user: *user };
-        match key.parse::<PublicKey>() {
-            Ok(key) => keys.push((key, mark)),
-            Err(_) if revoke => {}
-            Err(error) => return Err(unusable_key(*user, error)),
+        let (good, bad): (Vec<_>, Vec<_>) = ssh_key::read_upload(key).into_iter().partition(Result::is_ok);
+        let why = bad
+            .into_iter()
+            .filter_map(Result::err)
+            .map(|error| error.to_string());
+        if good.is_empty() && !revoke {
+            return Err(unusable_key(*user, &why.collect::<Vec<_>>().join("; ")));
         }
+        unusable.extend(why.map(|why| Unusable { user: *user, why }));
+        keys.extend(good.into_iter().flatten().map(|key| (key, mark)));
     }
     if keys.is_empty() && !revoke {
         return Err(
             Failure::input("no user and key is given").hint("give `--user` and `--key`, or `--users`")
         );
     }
-    Ok(keys)
+    Ok(Uploaded { keys, unusable })
 }
 
-fn unusable_key(user: u64, error: KeyError) -> Failure {
-    let failure = Failure::from(error);
-    Failure {
-        error: format!("the key of user {user} can't be used: {}", failure.error),
-        ..failure
-    }
+/// The peer that a user's own key is.
+pub const KEY_PEER: &str = "key";
+
+fn unusable_key(user: u64, why: &str) -> Failure {
+    Failure::input(format!("the key of user {user} can't be used: {why}")).peer(KEY_PEER)
+}
+
+/// What was done to a host's file, and how it went.
+struct Written {
+    changed: bool,
+    /// The keys that must be refused now.
+    refused: Vec<PublicKey>,
+    trial: Option<Trial>,
 }
 
 /// What is to be done on each host.
@@ -182,7 +217,8 @@ impl Work<'_> {
         Failed::one(host, Failure::refused(text).peer(hosts::PEER))
     }
 
-    fn serve(&self, name: &HostName) -> Result<Served, Failure> {
+    /// The host, and the keys that it does not take although it lets their user in.
+    fn serve(&self, name: &HostName) -> Result<(Served, Vec<Unusable>), Failure> {
         let host = hosts::load(self.context, name)?;
         let config = self.context.config()?;
         let deadline = Deadline::seconds(2 * config.timing.call);
@@ -194,11 +230,15 @@ impl Work<'_> {
         let written = if self.revoke {
             self.remove(&session)
         } else {
-            self.add(&session)
+            self.add(&session, &deadline)
         };
-        let (changed, keys) = written
+        let Written {
+            changed,
+            refused,
+            trial,
+        } = written
             .map_err(|failure| match failure.kind {
-                Kind::Refused => failure.hint(format!(
+                Kind::Refused if failure.hint.is_none() => failure.hint(format!(
                     "`~{}/.ssh` and what is in it must belong to the account, and be no link to elsewhere",
                     config.access.user
                 )),
@@ -207,35 +247,81 @@ impl Work<'_> {
             .at_peer(hosts::PEER)
             .of_host(name)?;
         drop(lock);
-        for key in &keys {
-            let accepted = accepts_key(
-                &session,
-                config.ssh.port,
-                &config.access.user,
-                &key.line(),
-                &deadline,
-            );
-            if accepted.at_peer(hosts::PEER).of_host(name)? == self.revoke {
-                return Err(self.unproven(name).peer(hosts::PEER).host(name));
+        let accepts = |key: &PublicKey| {
+            let line = key.line();
+            let accepted = accepts_key(&session, config.ssh.port, &config.access.user, &line, &deadline);
+            accepted.at_peer(hosts::PEER).of_host(name)
+        };
+        for key in &refused {
+            if accepts(key)? {
+                return Err(self.still_accepted(name).peer(hosts::PEER).host(name));
             }
         }
-        Ok(Served {
+        if let Some(Trial::Refused { error, hint }) = trial {
+            return Err(Failure::refused(error).hint(hint).peer(hosts::PEER).host(name));
+        }
+        let mut unusable = Vec::new();
+        let mut keys = refused.len();
+        if !self.revoke {
+            keys = 0;
+            for (key, Mark { user, .. }) in &self.keys {
+                if accepts(key)? {
+                    keys += 1;
+                } else {
+                    unusable.push(Unusable {
+                        user: *user,
+                        why: format!(
+                            "the SSH server of `{name}` takes other keys and not this one of the type `{}`, which is \
+                             too weak or too new for it: make one with `ssh-keygen -t ed25519`",
+                            key.kind()
+                        ),
+                    });
+                }
+            }
+            let of_user = |user: u64| {
+                self.keys
+                    .iter()
+                    .filter(move |(_, mark)| mark.user == user)
+                    .count()
+            };
+            let shut_out = |one: &&Unusable| {
+                unusable.iter().filter(|other| other.user == one.user).count() == of_user(one.user)
+            };
+            if let Some(Unusable { user, why }) = unusable.iter().find(shut_out) {
+                return Err(Failure {
+                    kind: Kind::Refused,
+                    ..unusable_key(*user, why)
+                }
+                .host(name));
+            }
+        }
+        let served = Served {
             host: name.clone(),
             address: session.address,
             changed,
-            keys: keys.len(),
+            keys,
+        };
+        Ok((served, unusable))
+    }
+
+    /// Beside the keys a pair of the pack's own opens a session, for nobody has the private half of a user's key: what
+    /// shuts that out shuts the users out.
+    fn add(&self, session: &Session, deadline: &Deadline) -> Result<Written, Failure> {
+        let config = self.context.config()?;
+        let account = &config.access.user;
+        let changed = authorized_keys::add(session, account, &self.keys)?;
+        let probe = Probe::new(deadline)?;
+        authorized_keys::set_trial(session, account, Some(probe.line(session)?))?;
+        let trial = probe.try_login(session, config.ssh.port, account, config.timing.call(), deadline);
+        authorized_keys::set_trial(session, account, None)?;
+        Ok(Written {
+            changed,
+            refused: vec![probe.public().clone()],
+            trial: Some(trial?),
         })
     }
 
-    /// Whether anything changed, and the keys that must be accepted now.
-    fn add(&self, session: &Session) -> Result<(bool, Vec<PublicKey>), Failure> {
-        let account = &self.context.config()?.access.user;
-        let changed = authorized_keys::add(session, account, &self.keys)?;
-        Ok((changed, self.keys.iter().map(|(key, _)| key.clone()).collect()))
-    }
-
-    /// Whether anything changed, and the keys that must be refused now.
-    fn remove(&self, session: &Session) -> Result<(bool, Vec<PublicKey>), Failure> {
+    fn remove(&self, session: &Session) -> Result<Written, Failure> {
         let account = &self.context.config()?.access.user;
         let job = self.job;
         let lines = self
@@ -250,21 +336,19 @@ impl Work<'_> {
             }
         }
         keys.retain(|key| !removed.others.contains(key));
-        Ok((removed.changed, keys))
+        Ok(Written {
+            changed: removed.changed,
+            refused: keys,
+            trial: None,
+        })
     }
 
-    fn unproven(&self, name: &HostName) -> Failure {
-        if self.revoke {
-            let error = format!(
-                "`{name}` still accepts a key of job {} that the pack has taken away",
-                self.job
-            );
-            return Failure::refused(error)
-                .hint("somebody has put it there a second time: look at the account's `authorized_keys`");
-        }
-        Failure::refused(format!(
-            "`{name}` has a key in its file and refuses a login with it"
-        ))
-        .hint(format!("look at the SSH server's log on `{name}`"))
+    fn still_accepted(&self, name: &HostName) -> Failure {
+        let error = format!(
+            "`{name}` still accepts a key of job {} that the pack has taken away",
+            self.job
+        );
+        Failure::refused(error)
+            .hint("somebody has put it there a second time: look at the account's `authorized_keys`")
     }
 }

@@ -1,6 +1,7 @@
 //! Looks at everything that a booking will need, and changes nothing.
 
 mod directory;
+mod executions;
 mod fog;
 mod hosts;
 mod inventory;
@@ -49,7 +50,7 @@ pub struct Output {
 /// Something that will make a booking fail.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Finding {
-    /// `config`, `datastore`, `machine`, `dns`, `fog`, `dashboard`, `ldap`, `bot`, `switch` or `bmc`.
+    /// `config`, `datastore`, `machine`, `engine`, `dns`, `fog`, `dashboard`, `ldap`, `bot`, `switch` or `bmc`.
     peer: String,
     /// The hosts that it is about, if it is not about all of them.
     host: Option<String>,
@@ -83,6 +84,7 @@ impl Action for Args {
         let mut report = Report::default();
         let config = context.config().cloned();
         let datastore = context.datastore().cloned();
+        let engine = datastore.as_ref().ok().and_then(Datastore::engine);
         let entries = match datastore {
             Ok(datastore) => ask(datastore, config.as_ref().ok(), &mut report),
             Err(failure) => {
@@ -95,7 +97,7 @@ impl Action for Args {
         if let Some(entries) = &entries {
             report.add(entries.judge());
         }
-        let checks = match config {
+        let mut checks = match config {
             Ok(config) => {
                 report.add(machine::of_config(&config));
                 let call = config.timing.call().min(CALL);
@@ -112,6 +114,7 @@ impl Action for Args {
                 Vec::new()
             }
         };
+        checks.extend(engine.map(executions::check));
         let asked = checks.len();
         report.add(rounds::make(LIMIT.saturating_sub(begun.elapsed()), checks));
         Ok(output(report, asked, count))

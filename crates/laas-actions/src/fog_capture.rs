@@ -22,6 +22,7 @@
 mod record;
 mod steps;
 
+use crate::bookings::Guard;
 use crate::fog_tasks::{Assigned, PEER, Stage, Standing};
 use crate::hosts;
 use laas_core::action::{Action, Context};
@@ -56,6 +57,8 @@ pub struct Args {
     /// Show what would be done and do nothing.
     #[arg(long)]
     dry_run: bool,
+    #[command(flatten)]
+    guard: Guard,
 }
 
 #[derive(Serialize)]
@@ -85,6 +88,9 @@ impl Action for Args {
     type Output = Output;
 
     fn run(self, context: &Context) -> Result<Output, Failure> {
+        if !self.dry_run {
+            self.guard.check(context, &self.host, self.request.as_deref())?;
+        }
         let config = context.config()?;
         let fog_name = hosts::load_alone(context, &self.host)?.fog_name;
         let fog = Fog::new(config.fog()?, config.timing.call());
@@ -132,6 +138,7 @@ impl Action for Args {
             Standing::Done(task) => {
                 record.begun.fog_task = task;
                 changed = true;
+                capture.disarm_twins(&record)?;
                 capture.end(&mut record, Ok(()))?;
             }
             Standing::Running(task) => capture.remember_task(&mut record, task)?,

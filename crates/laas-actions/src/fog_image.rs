@@ -2,6 +2,7 @@
 
 mod choice;
 
+use crate::bookings::Guard;
 use crate::fog_tasks::{self, Assigned, Begun, HostTask, PEER, Stage, Standing};
 use crate::hosts;
 use crate::prepare_capture::Prepared;
@@ -10,7 +11,7 @@ use laas_core::action::{Action, Context};
 use laas_core::failure::Context as _;
 use laas_core::wait::Deadline;
 use laas_core::{Failure, HostName, lock};
-use laas_fog::{Fog, FogError, Id, Task, TaskType};
+use laas_fog::{Fog, FogError, Id, TaskType};
 use serde::{Deserialize, Serialize};
 
 /// The prefix of the key that holds a host's [`Record`].
@@ -35,6 +36,8 @@ pub struct Args {
     /// Show what would be done and do nothing.
     #[arg(long)]
     dry_run: bool,
+    #[command(flatten)]
+    guard: Guard,
 }
 
 #[derive(Serialize)]
@@ -64,6 +67,9 @@ impl Action for Args {
     type Output = Output;
 
     fn run(self, context: &Context) -> Result<Output, Failure> {
+        if !self.dry_run {
+            self.guard.check(context, &self.host, self.request.as_deref())?;
+        }
         let config = context.config()?;
         // An engine passes a parameter without a value as an empty one.
         let request = self.request.filter(|r| !r.is_empty());
@@ -111,10 +117,11 @@ impl Action for Args {
             image: Some(image),
             request: request.clone(),
         };
-        let remember = |fog_task, state| {
+        let remember = |fog_task, after, state| {
             let begun = Begun {
                 request: request.clone(),
                 fog_task,
+                after,
                 state,
             };
             fog_tasks::store(context, RECORD, &self.host, &Record { image, begun })
@@ -125,23 +132,28 @@ impl Action for Args {
             Standing::Running(task) => (false, Some(task), Stage::Running),
             Standing::Nothing => {
                 deploy.at_fog(check(&deploy.fog, image))?;
+                let stale = deploy.stale(&active)?;
                 if self.dry_run {
                     (true, None, Stage::Starting)
                 } else {
-                    prepare(&deploy, image, &active)?;
+                    prepare(&deploy, image, &stale)?;
                     Prepared::forget(context, &self.host)?;
                     // From here on a run after a crash looks for the task by its name.
-                    remember(None, Stage::Starting)?;
-                    (true, Some(deploy.queue()?), Stage::Running)
+                    let after = deploy.last_task()?;
+                    remember(None, after, Stage::Starting)?;
+                    (true, Some(deploy.queue(after)?), Stage::Running)
                 }
             }
         };
         if !self.dry_run {
-            remember(fog_task, state)?;
+            if state == Stage::Done {
+                deploy.disarm_twins(fog_task)?;
+            }
+            remember(fog_task, None, state)?;
             drop(held);
             if let (Stage::Running, Some(task), false) = (state, fog_task, self.start_only) {
                 deploy.wait_until_complete(task)?;
-                remember(fog_task, Stage::Done)?;
+                remember(fog_task, None, Stage::Done)?;
                 (changed, state) = (true, Stage::Done);
             }
         }
@@ -169,11 +181,11 @@ fn check(fog: &Fog, image: Id) -> Result<(), FogError> {
 }
 
 /// Makes the image the one that is deployed, with nothing else in the host's queue.
-fn prepare(deploy: &HostTask, image: Id, active: &[Task]) -> Result<(), Failure> {
+fn prepare(deploy: &HostTask, image: Id, stale: &[Id]) -> Result<(), Failure> {
     if deploy.host.image != Some(image) {
         deploy.at_fog(deploy.fog.set_image(&deploy.host, image))?;
     }
-    deploy.clear(active)
+    deploy.cancel(stale)
 }
 
 /// Whether the deploy of `request` has been begun, so that the host may run its system already.

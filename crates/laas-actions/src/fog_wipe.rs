@@ -4,6 +4,7 @@
 //! whatever the disk said. Only a full or normal wipe overwrites the data, and on a solid-state disk neither does for
 //! certain.
 
+use crate::bookings::Guard;
 use crate::fog_tasks::{self, Assigned, Begun, HostTask, PEER, Stage, Standing};
 use crate::{fog_image, hosts};
 use laas_core::action::{Action, Context};
@@ -38,6 +39,8 @@ pub struct Args {
     /// Show what would be done and do nothing.
     #[arg(long)]
     dry_run: bool,
+    #[command(flatten)]
+    guard: Guard,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, clap::ValueEnum, Serialize, Deserialize)]
@@ -81,6 +84,9 @@ impl Action for Args {
             let hint = "the wipe destroys what is on the disk: give the host's name twice";
             return Err(Failure::input(error).hint(hint).host(&self.host));
         }
+        if !self.dry_run {
+            self.guard.check(context, &self.host, self.request.as_deref())?;
+        }
         let config = context.config()?;
         // An engine passes a parameter without a value as an empty one.
         let request = self.request.filter(|r| !r.is_empty());
@@ -117,10 +123,11 @@ impl Action for Args {
             image: None,
             request: request.clone(),
         };
-        let remember = |fog_task, state| {
+        let remember = |fog_task, after, state| {
             let begun = Begun {
                 request: request.clone(),
                 fog_task,
+                after,
                 state,
             };
             let mode = self.mode;
@@ -134,26 +141,29 @@ impl Action for Args {
             Standing::Done(task) => (false, task, Stage::Done),
             Standing::Running(task) => (false, Some(task), Stage::Running),
             Standing::Nothing => {
-                // A half-written image would be somebody's snapshot.
-                wipe.refuse_busy(&active, &[TaskType::Capture])?;
+                let stale = wipe.stale(&active)?;
                 if self.dry_run {
                     (true, None, Stage::Starting)
                 } else {
-                    wipe.clear(&active)?;
+                    wipe.cancel(&stale)?;
                     // From here on the last deploy may be gone from the disk, and a run after a crash looks for the
                     // task by its name.
                     fog_image::forget(context, &self.host)?;
-                    remember(None, Stage::Starting)?;
-                    (true, Some(wipe.queue()?), Stage::Running)
+                    let after = wipe.last_task()?;
+                    remember(None, after, Stage::Starting)?;
+                    (true, Some(wipe.queue(after)?), Stage::Running)
                 }
             }
         };
         if !self.dry_run {
-            remember(fog_task, state)?;
+            if state == Stage::Done {
+                wipe.disarm_twins(fog_task)?;
+            }
+            remember(fog_task, None, state)?;
             drop(held);
             if let (Stage::Running, Some(task), false) = (state, fog_task, self.start_only) {
                 wipe.wait_until_complete(task)?;
-                remember(fog_task, Stage::Done)?;
+                remember(fog_task, None, Stage::Done)?;
                 (changed, state) = (true, Stage::Done);
             }
         }

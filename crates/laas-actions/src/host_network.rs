@@ -1,5 +1,6 @@
 //! Writes a host's network configuration for its next boot.
 
+use crate::bookings::Guard;
 use crate::hosts;
 use laas_core::action::{Action, Context};
 use laas_core::failure::Context as _;
@@ -30,6 +31,8 @@ pub struct Args {
     /// Show what would change and change nothing.
     #[arg(long = "dry_run")]
     dry_run: bool,
+    #[command(flatten)]
+    guard: Guard,
 }
 
 /// One network on one interface, in the dashboard's words.
@@ -57,6 +60,9 @@ impl Action for Args {
     type Output = Output;
 
     fn run(self, context: &Context) -> Result<Output, Failure> {
+        if !self.dry_run {
+            self.guard.check(context, &self.host, None)?;
+        }
         let host = hosts::load(context, &self.host)?;
         let config = context.config()?;
         let asked = self.interfaces.get("interfaces")?;

@@ -11,7 +11,7 @@ use laas_core::action::{Action, Context};
 use laas_core::datastore::Datastore;
 use laas_core::failure::Context as _;
 use laas_core::names::legible;
-use laas_core::{Failure, Kind};
+use laas_core::{Failure, Kind, keys};
 use serde::Serialize;
 use serde_json::Value;
 use std::io::IsTerminal;
@@ -262,7 +262,7 @@ fn differences(datastore: &Datastore, entries: &[Entry]) -> Result<Vec<Differenc
     let mut found = Vec::new();
     for entry in entries {
         let present = datastore.entry(&entry.name).at_peer("datastore")?;
-        if let (lab::HOSTS, Some(present)) = (entry.name.as_str(), &present) {
+        if let (keys::HOSTS, Some(present)) = (entry.name.as_str(), &present) {
             found.extend(extra(entry, present.value.expose()));
         }
         let state = match present {

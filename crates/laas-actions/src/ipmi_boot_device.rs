@@ -1,6 +1,7 @@
 //! Tells a host's BMC what to boot from.
 
 use crate::bmcs;
+use crate::bookings::Guard;
 use laas_bmc::{BmcError, Boot, BootState, Device};
 use laas_core::action::{Action, Context};
 use laas_core::failure::Context as _;
@@ -25,6 +26,8 @@ pub struct Args {
     /// Show what would change and change nothing.
     #[arg(long = "dry_run")]
     dry_run: bool,
+    #[command(flatten)]
+    guard: Guard,
 }
 
 #[derive(Serialize)]
@@ -42,6 +45,9 @@ impl Action for Args {
     type Output = Output;
 
     fn run(self, context: &Context) -> Result<Output, Failure> {
+        if !self.dry_run {
+            self.guard.check(context, &self.host, None)?;
+        }
         let boot = Boot {
             device: self.device,
             persistent: self.persistent,

@@ -1,6 +1,7 @@
 //! Switches a host on or off by its BMC.
 
 use crate::bmcs;
+use crate::bookings::Guard;
 use laas_bmc::Power;
 use laas_bmc::power::{self, Command, Patience};
 use laas_core::action::{Action, Context};
@@ -24,6 +25,8 @@ pub struct Args {
     /// Show what would change and change nothing.
     #[arg(long = "dry_run")]
     dry_run: bool,
+    #[command(flatten)]
+    guard: Guard,
 }
 
 #[derive(Serialize)]
@@ -44,6 +47,10 @@ impl Action for Args {
     fn run(self, context: &Context) -> Result<Output, Failure> {
         if self.force && self.command != Command::Soft {
             return Err(Failure::input("`force` goes with the command `soft` only"));
+        }
+        // Who switches a host on takes nothing from its tenant.
+        if !self.dry_run && !matches!(self.command, Command::Status | Command::On) {
+            self.guard.check(context, &self.host, None)?;
         }
         let timing = &context.config()?.timing;
         let held = bmcs::hold(context, &self.host)?;

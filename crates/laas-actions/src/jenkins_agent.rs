@@ -1,5 +1,6 @@
 //! Makes a host an agent of the lab's Jenkins, or takes that away.
 
+use crate::bookings::Guard;
 use crate::{hosts, messages};
 use laas_core::action::{Action, Context};
 use laas_core::config::Jenkins;
@@ -34,6 +35,8 @@ pub struct Args {
     /// Show whether something would change, and change nothing.
     #[arg(long = "dry_run")]
     dry_run: bool,
+    #[command(flatten)]
+    guard: Guard,
 }
 
 #[derive(Serialize)]
@@ -60,6 +63,9 @@ impl Action for Args {
         if wanted.is_none() && !self.revoke {
             tracing::warn!(host = %name, "there is no key `jenkins_<host>`, so the host is to be no agent");
             return Ok(self.output(false, None, Vec::new()));
+        }
+        if !self.dry_run {
+            self.guard.check(context, &self.host, None)?;
         }
         let host = hosts::load(context, name)?;
         let call = context.config()?.timing.call;

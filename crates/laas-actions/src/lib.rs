@@ -1,9 +1,11 @@
 //! One module per action; `src/bin/<action>.rs` is one line each.
 
 mod bmcs;
+mod bookings;
 mod fog_tasks;
 mod hosts;
 pub mod posting;
+mod settings;
 mod side_by_side;
 pub mod software;
 mod switches;
@@ -17,6 +19,7 @@ pub mod boot_booked_hosts;
 pub mod close_job;
 pub mod copy_keys;
 pub mod doctor;
+pub mod failed_tasks;
 pub mod fog_capture;
 pub mod fog_image;
 pub mod fog_wipe;
@@ -31,6 +34,7 @@ pub mod network_audit;
 pub mod note_systems;
 pub mod opnfv_deploy;
 pub mod plan_job;
+pub mod preflight;
 pub mod prepare_capture;
 pub mod reboot_host;
 pub mod report_failure;
@@ -57,6 +61,7 @@ pub fn commands() -> Vec<clap::Command> {
         command::<close_job::Args>(),
         command::<copy_keys::Args>(),
         command::<doctor::Args>(),
+        command::<failed_tasks::Args>(),
         command::<fog_capture::Args>(),
         command::<fog_image::Args>(),
         command::<host_network::Args>(),
@@ -69,6 +74,7 @@ pub fn commands() -> Vec<clap::Command> {
         command::<note_systems::Args>(),
         command::<opnfv_deploy::Args>(),
         command::<plan_job::Args>(),
+        command::<preflight::Args>(),
         command::<reboot_host::Args>(),
         command::<prepare_capture::Args>(),
         command::<report_failure::Args>(),
@@ -91,7 +97,16 @@ mod tests {
     #[test]
     fn every_command_is_sound() {
         for command in super::commands() {
-            command.debug_assert();
+            command.clone().debug_assert();
+            let help = command.clone().render_long_help().to_string();
+            for line in help.lines() {
+                let breakable = line.trim().contains(' ');
+                assert!(line.len() <= 80 || !breakable, "{}: {line}", command.get_name());
+            }
+            assert!(
+                !help.contains("[env: ") && !help.contains("[default: ]"),
+                "{help}"
+            );
         }
     }
 
@@ -99,8 +114,10 @@ mod tests {
     fn every_command_shows_an_example_that_it_would_take() {
         for command in super::commands() {
             let help = command.clone().render_help().to_string();
-            let example = help.lines().skip_while(|line| *line != "Example:").nth(1);
-            let line = example.unwrap_or_else(|| panic!("{} has no example", command.get_name()));
+            let (_, example) = help
+                .split_once("\nExample:\n")
+                .unwrap_or_else(|| panic!("{} has no example", command.get_name()));
+            let (line, _) = example.split_once("\n  st2 run ").unwrap();
             // As a shell would take it apart.
             let words = std::process::Command::new("sh")
                 .args(["-c", &format!("printf '%s\\0' {line}")])

@@ -34,14 +34,17 @@ macro_rules! event {
 }
 
 pub const EVENTS: &[Event] = &[
-    event!("failure", "failures", "execution"),
+    event!("failure", "failures", "execution", "reset"),
     event!("hardware", "host", "hostname", "bmc"),
-    event!("keys", "account", "port", "hosts"),
+    event!("keys", "account", "port", "hosts", "unusable"),
     event!("network", "host", "hostname", "address", "interfaces"),
     event!("released",),
+    event!("releasing",),
     event!("software", "host", "installer", "scenario", "found"),
     event!("snapshot", "host", "image"),
+    event!("started",),
     event!("unsupported", "type", "what", "host", "kind", "why"),
+    event!("unusable_key", "failures"),
     event!("vpn", "uid", "password"),
 ];
 
@@ -141,12 +144,12 @@ mod tests {
             (
                 "hardware",
                 json!({"host": "pod1", "hostname": "jump", "bmc": {"user": "opnfv", "address": "10.99.0.1", "slot": 5}}),
-                "Host pod1 runs the image that you asked for and calls itself jump.\nIts management controller (IPMI) answers at 10.99.0.1 to the user opnfv, an operator (ipmitool -L OPERATOR); the password is in the booking's PDF.",
+                "Host pod1 runs the image that you asked for. Its hostname is jump.\nIts management controller (IPMI) has the account opnfv for you, with operator rights (ipmitool -L OPERATOR). The address and the password are on the booking's page, in the box with the heading \"PDF\" below the tasks.",
             ),
             (
                 "hardware",
                 json!({"host": "pod1", "hostname": "jump", "bmc": null}),
-                "Host pod1 runs the image that you asked for and calls itself jump.",
+                "Host pod1 runs the image that you asked for. Its hostname is jump.",
             ),
             (
                 "network",
@@ -157,37 +160,62 @@ mod tests {
             (
                 "keys",
                 json!({"account": "opnfv", "port": 2022, "hosts": [{"host": "pod1", "address": "10.11.0.5", "changed": true}]}),
-                "Your SSH key opens the account opnfv on:\npod1: ssh -p 2022 opnfv@10.11.0.5",
+                "Your SSH key opens the account opnfv:\npod1: ssh -p 2022 opnfv@10.11.0.5",
+            ),
+            (
+                "keys",
+                json!({"account": "opnfv", "port": 22, "hosts": [{"host": "pod1", "address": "10.11.0.5"}], "unusable": [{"user": 3, "why": "there are options before the key"}]}),
+                "Your SSH key opens the account opnfv on:\npod1: ssh opnfv@10.11.0.5\nOf what you have uploaded something can't be used: there are options before the key.",
+            ),
+            (
+                "unusable_key",
+                json!({"failures": [{"error": "the key of user 3 can't be used: a certificate is not a key", "host": null}]}),
+                "FAILED: you have no SSH access, since the key that you have uploaded can't be used.\nthe key of user 3 can't be used: a certificate is not a key.\nA booking keeps the key that your profile had when it was made. Put one that can be used into your profile on the dashboard, and make a new booking or write to the lab.",
             ),
             (
                 "vpn",
                 json!({"uid": "kati4", "password": "a<b&c"}),
-                "Your VPN account is made.\nUser: kati4\nPassword: a<b&c",
+                "Your VPN account is ready.\nUser: kati4\nPassword: a<b&c",
             ),
             (
                 "released",
                 json!({}),
-                "The booking is over, and nothing of it is left: what was given here is taken back.",
+                "The booking is over. The lab has taken back everything that this task gave.",
+            ),
+            (
+                "releasing",
+                json!({}),
+                "The booking is over. The lab is taking back what this task gave.",
+            ),
+            (
+                "started",
+                json!({}),
+                "The lab is working on this task. The result will replace this message.",
             ),
             (
                 "snapshot",
                 json!({"host": "pod1", "image": "snapshot_5_v1"}),
-                "The disk of pod1 is saved as the image snapshot_5_v1. The lab offers it as soon as it has entered the image on the dashboard.",
+                "The disk of pod1 is saved as the image snapshot_5_v1. You can book the image as soon as the lab has entered it on the dashboard.",
             ),
             (
                 "software",
                 json!({"host": "pod1", "installer": "Fuel", "scenario": "os-nosdn-nofeature-noha", "found": ["cfg01", "ctl01"]}),
-                "Fuel (os-nosdn-nofeature-noha) is installed on pod1.\nWhat was found running: cfg01, ctl01.\nIts log is /var/lib/laas-software/log on pod1.",
+                "Fuel (os-nosdn-nofeature-noha) is installed on pod1.\nRunning: cfg01, ctl01.\nThe log of the installation is /var/lib/laas-software/log on pod1.",
             ),
             (
                 "unsupported",
-                json!({"type": "malformed", "kind": "hardware", "why": "`image` is not the number of an image"}),
-                "The dashboard's hardware order can't be understood, so nothing was done: `image` is not the number of an image. Please check your booking or write to the lab.",
+                json!({"type": "malformed", "kind": "hardware", "why": "it names no image"}),
+                "FAILED: the lab can't use this hardware task, so nothing was done: it names no image. Please check your booking or write to the lab.",
             ),
             (
                 "failure",
                 json!({"failures": [{"error": "image 17 is not there", "peer": "fog", "host": "pod1", "hint": "upload it"}, {"error": "out of luck", "peer": null}], "execution": "6b04"}),
-                "pod1: the imaging server failed: image 17 is not there\nthe lab failed: out of luck\nThis is not done. You can try it again with Reset on the booking's page; if it fails again, write to the lab and quote 6b04.",
+                "FAILED: pod1: the imaging server failed: image 17 is not there\nout of luck\nThis task is not done, although the page may say DONE.\nPlease write to the lab and quote 6b04.",
+            ),
+            (
+                "failure",
+                json!({"failures": [{"error": "no system answers", "peer": "host", "host": "pod1"}], "execution": null, "reset": true}),
+                "FAILED: pod1: the host itself failed: no system answers\nThis task is not done, although the page may say DONE.\nTo try again, use Change/Reset of this host on the booking's page: this erases the disk. If it fails again, write to the lab.",
             ),
         ] {
             assert_eq!(plain(event, &facts).unwrap(), expected);
@@ -195,6 +223,36 @@ mod tests {
         for (kind, fact) in [("ended", "what"), ("unmade", "host"), ("unknown", "kind")] {
             let said = plain("unsupported", &json!({"type": kind, fact: "the thing"})).unwrap();
             assert!(said.contains("the thing"), "{said}");
+        }
+    }
+
+    /// The page shows a failure as done, and a reset erases a disk; addresses are the hosts' own and no others.
+    #[test]
+    fn no_message_does_harm() {
+        let host = json!({"host": "pod1", "address": "203.0.113.5"});
+        let facts = json!({
+            "failures": [{"error": "no", "peer": "bmc", "host": "pod1"}], "execution": "6b04",
+            "host": "pod1", "hostname": "jump", "address": "203.0.113.5", "interfaces": {}, "hosts": [host],
+            "bmc": {"user": "opnfv", "address": "10.99.0.1"}, "account": "opnfv", "port": 22,
+            "installer": "Fuel", "scenario": "os", "found": ["cfg01"], "image": "snapshot_5_v1",
+            "uid": "kati4", "password": "pw", "what": "the software", "kind": "hardware", "why": "it names no image",
+        });
+        for event in EVENTS {
+            for (kind, reset) in [("ended", false), ("unknown", true), ("malformed", true)] {
+                let mut facts = facts.clone();
+                facts["type"] = json!(kind);
+                facts["reset"] = json!(reset);
+                let said = plain(event.name, &facts).unwrap();
+                let name = event.name;
+                let failed = ["failure", "unsupported"].contains(&name);
+                assert_eq!(said.starts_with("FAILED: "), failed, "{name}: {said}");
+                let resets = name == "failure" && reset;
+                assert_eq!(said.contains("Reset"), resets, "{name}: {said}");
+                assert_eq!(said.contains("erases the disk"), resets, "{name}: {said}");
+                assert!(!said.contains("10.99.0.1"), "{name}: {said}");
+                let told = ["keys", "network"].contains(&name);
+                assert_eq!(said.contains("203.0.113.5"), told, "{name}: {said}");
+            }
         }
     }
 

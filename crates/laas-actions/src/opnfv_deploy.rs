@@ -3,6 +3,7 @@
 mod deployment;
 mod watch;
 
+use crate::bookings::Guard;
 use crate::software::descriptor::{self, Document};
 use crate::software::installer::{Descriptor, Installer, Mode, Source, Version};
 use crate::software::scenario::Scenario;
@@ -79,6 +80,8 @@ pub struct Args {
     /// Check everything, show what would be done, and touch nothing.
     #[arg(long = "dry_run")]
     dry_run: bool,
+    #[command(flatten)]
+    guard: Guard,
 }
 
 #[derive(Serialize)]
@@ -129,6 +132,10 @@ impl Action for Args {
         if unavailable.contains(&name) {
             let error = format!("`{name}` could not be set up, so nothing was installed on it");
             return Err(Failure::refused(error).peer(hosts::PEER).host(&name));
+        }
+        if !self.show && !self.dry_run {
+            let request = task.as_ref().map(|task| task.request.as_str());
+            self.guard.check(context, &name, request)?;
         }
         if self.show || self.stop {
             return look_or_stop(context, name, self.stop);

@@ -1,8 +1,8 @@
 //! Reads a job of the dashboard and says what is to be done for it.
 
 use crate::posting;
+use crate::settings::Settings;
 use laas_core::action::{Action, Context};
-use laas_core::config::ReleasedDisk;
 use laas_core::engine;
 use laas_core::failure::Context as _;
 use laas_core::ledger::Record;
@@ -45,18 +45,6 @@ pub struct Output {
     settings: Settings,
     #[serde(flatten)]
     plan: Plan,
-}
-
-/// What the workflow needs of the configuration, which it can't see itself.
-#[derive(Serialize)]
-pub struct Settings {
-    concurrency: u64,
-    retries: u64,
-    retry_delay: u64,
-    /// What becomes of the disks of hosts that are given back.
-    disk: ReleasedDisk,
-    /// Whether hosts can be agents of a Jenkins.
-    jenkins: bool,
 }
 
 impl Action for Args {
@@ -119,17 +107,9 @@ impl Action for Args {
                 }
             }
         }
-        let settings = Settings {
-            concurrency: config.timing.concurrency,
-            retries: config.timing.retries,
-            retry_delay: config.timing.retry_delay,
-            disk: config.release.disk,
-            // One that can't be used is told of by `jenkins_agent`.
-            jenkins: !matches!(config.jenkins(), Ok(None)),
-        };
         Ok(Output {
             changed,
-            settings,
+            settings: Settings::of(config),
             plan,
         })
     }
@@ -224,54 +204,54 @@ impl Args {
 
     /// Takes tasks for current ones that are in no list of the dashboard: those that have failed, to resume them, and
     /// what is undone or untrue once a host gets an image or networks. The dashboard gives that out anew with the image,
-    /// but a post that was on its way may have closed it again.
+    /// but a post that was on its way may have closed it again. Of a booking that is over, the SSH tasks, which the
+    /// dashboard leaves as they were: their users would read for ever that their keys open something.
     fn take_up(&self, dashboard: &Dashboard, situation: &mut Situation) -> Result<(), Failure> {
-        let Some(all) = situation.all.clone().filter(|all| !is_over(all)) else {
+        let Some(all) = situation.all.clone() else {
             return Ok(());
         };
-        let has_failed = |task: &Task| {
+        let record = |task: &Task| {
             let known = situation.known.get(&task.id);
-            let record = known.and_then(|known| known.record.as_ref());
-            record.is_some_and(|record| record.state == 300 && !record.release)
+            known.and_then(|known| known.record.as_ref())
         };
-        let failed: Vec<_> = all
-            .iter()
-            .filter(|task| self.resume && has_failed(task))
-            .collect();
-        self.take_up_these(dashboard, situation, failed)?;
-        let listed = || situation.new.iter().chain(&situation.current);
-        let imaged: BTreeSet<_> = listed()
-            .filter(|task| matches!(task.work, Work::Hardware { .. }))
-            .filter_map(|task| task.work.host().cloned())
-            .collect();
-        let networks = all.iter().filter(|task| match &task.work {
-            Work::Network { host, .. } => imaged.contains(host),
-            _ => false,
-        });
-        self.take_up_these(dashboard, situation, networks.collect())?;
-        let listed = || situation.new.iter().chain(&situation.current);
-        let changed: BTreeSet<_> = listed()
-            .filter(|task| matches!(task.work, Work::Hardware { .. } | Work::Network { .. }))
-            .filter_map(|task| task.work.host().cloned())
-            .collect();
-        let keys = all.iter().filter(|task| match &task.work {
-            Work::Key { hosts, .. } => hosts.iter().any(|host| changed.contains(host)),
-            _ => false,
-        });
-        self.take_up_these(dashboard, situation, keys.collect())
+        if is_over(&all) {
+            let is_open = |task: &&Task| {
+                matches!(task.work, Work::Key { .. }) && record(task).is_some_and(|record| !record.release)
+            };
+            for task in all.iter().filter(is_open).collect::<Vec<_>>() {
+                // The rest of the booking is taken back nevertheless, and with its hosts this access.
+                if let Err(failure) = self.take_up_this(dashboard, situation, task) {
+                    tracing::warn!(task = %task.id, error = failure.error, "the task can't be read");
+                }
+            }
+            return Ok(());
+        }
+        let has_failed =
+            |task: &&Task| record(task).is_some_and(|record| record.state == 300 && !record.release);
+        let failed = all.iter().filter(|task| self.resume && has_failed(task));
+        for task in failed.collect::<Vec<_>>() {
+            self.take_up_this(dashboard, situation, task)?;
+        }
+        let hardware = |work: &Work| matches!(work, Work::Hardware { .. });
+        let imaged = hosts_of(situation, hardware);
+        for task in &all {
+            if matches!(&task.work, Work::Network { host, .. } if imaged.contains(host)) {
+                self.take_up_this(dashboard, situation, task)?;
+            }
+        }
+        let makes = |work: &Work| matches!(work, Work::Hardware { .. } | Work::Network { .. });
+        let changed = hosts_of(situation, makes);
+        for task in &all {
+            if matches!(&task.work, Work::Key { hosts, .. } if hosts.iter().any(|host| changed.contains(host))) {
+                self.take_up_this(dashboard, situation, task)?;
+            }
+        }
+        Ok(())
     }
 
-    fn take_up_these(
-        &self,
-        dashboard: &Dashboard,
-        situation: &mut Situation,
-        tasks: Vec<&Task>,
-    ) -> Result<(), Failure> {
-        for task in tasks {
-            let mut listed = situation.new.iter().chain(&situation.current);
-            if listed.any(|listed| listed.id == task.id) {
-                continue;
-            }
+    fn take_up_this(&self, dashboard: &Dashboard, situation: &mut Situation, task: &Task) -> Result<(), Failure> {
+        let mut listed = situation.new.iter().chain(&situation.current);
+        if listed.all(|listed| listed.id != task.id) {
             let delta = dashboard.task(self.job_id, &task.id).at_peer(DASHBOARD)?;
             situation.current.push(task.with_delta(delta));
         }
@@ -315,6 +295,13 @@ impl Args {
         }
         Ok(None)
     }
+}
+
+/// The hosts of those tasks in the dashboard's lists that are such work.
+fn hosts_of(situation: &Situation<'_>, is_such: impl Fn(&Work) -> bool) -> BTreeSet<HostName> {
+    let listed = situation.new.iter().chain(&situation.current);
+    let such = listed.filter(|task| is_such(&task.work));
+    such.filter_map(|task| task.work.host().cloned()).collect()
 }
 
 /// Whether none of these tasks is as it was while the booking ran.

@@ -1,5 +1,6 @@
 //! Takes out of a running system what no other host may have, before its disk becomes an image.
 
+use crate::bookings::Guard;
 use crate::fog_capture;
 use crate::{hosts, jenkins_agent};
 use laas_core::action::{Action, Context};
@@ -22,6 +23,8 @@ pub struct Args {
     /// Show what would be taken out and leave it there.
     #[arg(long)]
     dry_run: bool,
+    #[command(flatten)]
+    guard: Guard,
 }
 
 #[derive(Serialize)]
@@ -39,6 +42,9 @@ impl Action for Args {
     type Output = Output;
 
     fn run(self, context: &Context) -> Result<Output, Failure> {
+        if !self.dry_run {
+            self.guard.check(context, &self.host, self.request.as_deref())?;
+        }
         let request = self.request.as_deref().filter(|request| !request.is_empty());
         let mut files = Vec::new();
         // From then on the host may be off, or have keys of its own again.

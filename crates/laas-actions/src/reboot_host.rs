@@ -1,5 +1,6 @@
 //! Reboots a host from within and waits until it is back.
 
+use crate::bookings::Guard;
 use crate::hosts;
 use laas_core::action::{Action, Context};
 use laas_core::failure::Context as _;
@@ -20,6 +21,8 @@ pub struct Args {
     /// again, e.g. 1b4e28ba-2fa1-41d2-883f-0016d3cca427.
     #[arg(long = "boot_id", value_name = "ID")]
     boot_id: Option<String>,
+    #[command(flatten)]
+    guard: Guard,
 }
 
 #[derive(Serialize)]
@@ -38,6 +41,7 @@ impl Action for Args {
     type Output = Output;
 
     fn run(self, context: &Context) -> Result<Output, Failure> {
+        self.guard.check(context, &self.host, None)?;
         let host = hosts::load(context, &self.host)?;
         let deadline = Deadline::seconds(context.config()?.timing.boot);
         let session = hosts::connect(context, &host, &deadline)?;

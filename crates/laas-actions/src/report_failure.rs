@@ -1,5 +1,8 @@
 //! Tells users and operators what failed, where and why.
 
+mod addresses;
+
+use crate::copy_keys::KEY_PEER;
 use crate::task_status::{self, post_all};
 use crate::{messages, posting};
 use laas_core::action::{Action, Context};
@@ -46,6 +49,9 @@ pub struct Args {
     /// The host that it was about, if the result does not say, e.g. pod1.
     #[arg(long, value_name = "HOST")]
     host: Option<HostName>,
+    /// Tell the users that they can try again with a reset of the host, unless a peer failed that no reset mends.
+    #[arg(long)]
+    reset: bool,
 }
 
 #[derive(Serialize)]
@@ -87,10 +93,18 @@ impl Action for Args {
         }
         // What to quote is a help, not worth failing for.
         let execution = posting::workflow(context).ok().flatten();
+        // What a user has to mend is no failure of the lab.
+        let users_key = |failure: &Found| failure.peer.as_deref() == Some(KEY_PEER);
+        let event = if !failures.is_empty() && failures.iter().all(users_key) {
+            "unusable_key"
+        } else {
+            "failure"
+        };
+        let shown = for_users(&failures, context);
         let message = messages::render(
             context,
-            "failure",
-            &json!({"failures": failures, "execution": execution}),
+            event,
+            &json!({"failures": shown, "execution": execution, "reset": self.reset && can_reset(&failures)}),
         )?;
         let posts: Vec<_> = tasks.iter().map(|task| (task.clone(), message.clone())).collect();
         // The operators first: a task that has its 300 is not looked at again if this process dies now.
@@ -100,6 +114,29 @@ impl Action for Args {
             told_operator,
         })
     }
+}
+
+/// Whether writing the host's disk anew can mend all of it.
+fn can_reset(failures: &[Found]) -> bool {
+    let mut peers = failures.iter().filter_map(|failure| failure.peer.as_deref());
+    !peers.any(|peer| ["switch", "ldap", "dashboard", "datastore"].contains(&peer))
+}
+
+/// What failed, in words for operators, a line each.
+pub fn reasons(result: &Value) -> Vec<String> {
+    find_all(result).iter().map(Found::in_words).collect()
+}
+
+/// The same without the lab's internal addresses.
+fn for_users(failures: &[Found], context: &Context) -> Vec<Found> {
+    let names = addresses::server_names(context.config().ok());
+    let hidden = |text: &String| addresses::hidden(text, &names);
+    let shown = failures.iter().map(|failure| Found {
+        error: hidden(&failure.error),
+        hint: failure.hint.as_ref().map(hidden),
+        ..failure.clone()
+    });
+    shown.collect()
 }
 
 /// Every failure in the result of a step, of its items and of the workflows below it, each once.
@@ -186,20 +223,17 @@ fn collect(value: &Value, found: &mut Vec<Found>) {
 /// The value of the key `told_<task id>`: what the operators were told last about the task, so that another try at the
 /// posts does not tell them again. They may be told twice if the process dies before it is written.
 #[derive(Serialize, Deserialize)]
-struct Told {
-    request: String,
-    /// Of the failures.
+pub struct Told {
+    pub request: String,
+    /// Of the failures; empty as long as nobody was told.
     digest: String,
-    /// The failures in words, for `lab_status`.
+    /// The failures in words, for `lab_status` and `failed_tasks`.
     #[serde(default)]
-    said: String,
+    pub said: String,
 }
 
 /// Whether the operators were told just now. That they can't be is no failure.
 fn tell_operator(context: &Context, failures: &[Found], tasks: &[TaskRef], execution: Option<&str>) -> bool {
-    let Some(bot) = context.config().ok().and_then(|config| config.bot()) else {
-        return false;
-    };
     let datastore = context.datastore().ok();
     let digest = ledger::digest(&json!(failures));
     let said = words(failures);
@@ -225,6 +259,23 @@ fn tell_operator(context: &Context, failures: &[Found], tasks: &[TaskRef], execu
     if news.is_empty() && !tasks.is_empty() {
         return false;
     }
+    let remember = |key: &str, told: &Told| {
+        if let Some(Err(error)) = datastore.map(|d| d.put_record(key, told)) {
+            let error = laas_core::failure::chain(&error);
+            tracing::warn!(key, %error, "what failed can't be remembered, and the operators may be told again");
+        }
+    };
+    for (key, told) in &news {
+        let untold = Told {
+            request: told.request.clone(),
+            digest: String::new(),
+            said: told.said.clone(),
+        };
+        remember(key, &untold);
+    }
+    let Some(bot) = context.config().ok().and_then(|config| config.bot()) else {
+        return false;
+    };
     let timeout = context
         .config()
         .map_or(BOT_TIMEOUT, |config| config.timing.call().min(BOT_TIMEOUT));
@@ -233,11 +284,8 @@ fn tell_operator(context: &Context, failures: &[Found], tasks: &[TaskRef], execu
         tracing::warn!(%error, "the operators could not be told");
         return false;
     }
-    for (key, told) in news {
-        if let Some(Err(error)) = datastore.map(|d| d.put_record(&key, &told)) {
-            let error = laas_core::failure::chain(&error);
-            tracing::warn!(key, %error, "the operators may be told again");
-        }
+    for (key, told) in &news {
+        remember(key, told);
     }
     true
 }
@@ -264,19 +312,19 @@ fn post_to_bot(
 
 /// A line for each failure.
 fn words(failures: &[Found]) -> String {
-    let lines = failures.iter().map(|failure| {
-        let said = [
-            failure.host.as_deref(),
-            failure.peer.as_deref(),
-            Some(&failure.error),
-        ];
+    let lines: Vec<_> = failures.iter().map(Found::in_words).collect();
+    lines.join("\n")
+}
+
+impl Found {
+    fn in_words(&self) -> String {
+        let said = [self.host.as_deref(), self.peer.as_deref(), Some(&self.error)];
         let mut line = said.into_iter().flatten().collect::<Vec<_>>().join(": ");
-        if let Some(hint) = &failure.hint {
+        if let Some(hint) = &self.hint {
             line.push_str(&format!(" (hint: {hint})"));
         }
         line
-    });
-    lines.collect::<Vec<_>>().join("\n")
+    }
 }
 
 #[cfg(test)]

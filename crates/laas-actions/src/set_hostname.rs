@@ -1,5 +1,6 @@
 //! Gives a host the name that its tenant asked for.
 
+use crate::bookings::Guard;
 use crate::hosts;
 use laas_core::action::{Action, Context};
 use laas_core::failure::Context as _;
@@ -21,6 +22,8 @@ pub struct Args {
     /// Show what would change and change nothing.
     #[arg(long = "dry_run")]
     dry_run: bool,
+    #[command(flatten)]
+    guard: Guard,
 }
 
 #[derive(Serialize)]
@@ -38,6 +41,9 @@ impl Action for Args {
     type Output = Output;
 
     fn run(self, context: &Context) -> Result<Output, Failure> {
+        if !self.dry_run {
+            self.guard.check(context, &self.host, None)?;
+        }
         let host = hosts::load(context, &self.host)?;
         let deadline = Deadline::seconds(context.config()?.timing.call);
         let session = hosts::connect(context, &host, &deadline)?;

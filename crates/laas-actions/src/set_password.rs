@@ -1,11 +1,12 @@
 //! Gives an account of a host a password.
 
+use crate::bookings::Guard;
 use crate::hosts;
 use laas_core::action::{Action, Context};
 use laas_core::failure::Context as _;
 use laas_core::names::AccountName;
 use laas_core::wait::Deadline;
-use laas_core::{Failure, HostName, Secret, inventory, lock};
+use laas_core::{Failure, HostName, Secret, inventory, keys, lock};
 use laas_host::password;
 use serde::Serialize;
 
@@ -31,6 +32,8 @@ pub struct Args {
     /// Say whether the account has this password already, and change nothing.
     #[arg(long = "dry_run")]
     dry_run: bool,
+    #[command(flatten)]
+    guard: Guard,
 }
 
 #[derive(Serialize)]
@@ -47,6 +50,9 @@ impl Action for Args {
     type Output = Output;
 
     fn run(self, context: &Context) -> Result<Output, Failure> {
+        if !self.dry_run {
+            self.guard.check(context, &self.host, None)?;
+        }
         let name = &self.host;
         let host = hosts::load(context, name)?;
         let call = context.config()?.timing.call;
@@ -54,6 +60,7 @@ impl Action for Args {
         let _held = lock::acquire(&lock_name, &Deadline::seconds(2 * call))
             .at_peer(hosts::PEER)
             .of_host(name)?;
+        let (key, known) = self.password(context)?;
         let session = hosts::connect(context, &host, &Deadline::seconds(call))?;
         let look = || {
             password::hash(&session, &self.account)
@@ -61,7 +68,6 @@ impl Action for Args {
                 .of_host(name)
         };
         let before = look()?;
-        let (key, known) = self.password(context)?;
         let changed = !known
             .as_ref()
             .is_some_and(|known| password::is_of(&before, known));
@@ -95,7 +101,15 @@ impl Args {
             check(key, &password)?;
             return Ok((key.clone(), Some(password)));
         }
-        let key = format!("password_{}_{}", self.host, self.account);
+        for other in inventory::names(datastore).at_peer(DATASTORE)? {
+            if keys::share_passwords(self.host.as_str(), other.as_str()) {
+                let error = format!("a password of `{}` would be one of `{other}` as well", self.host);
+                return Err(Failure::input(error)
+                    .hint("give `password_key`, or give one of the hosts another name")
+                    .host(&self.host));
+            }
+        }
+        let key = keys::password(&self.host, &self.account);
         let known = datastore.get(&key).at_peer(DATASTORE)?;
         Ok((key, known.filter(|password| !password.is_empty())))
     }

@@ -1,5 +1,6 @@
 //! Sets the switch ports of hosts to exactly what a booking asks for.
 
+use crate::bookings::Guard;
 use crate::hosts;
 use crate::switches::{self, Socket, Switched};
 use laas_core::action::{Action, Context};
@@ -37,6 +38,8 @@ pub struct Args {
     /// Show what would change and change nothing.
     #[arg(long = "dry_run")]
     dry_run: bool,
+    #[command(flatten)]
+    guard: Guard,
 }
 
 #[derive(Clone, Deserialize)]
@@ -81,6 +84,11 @@ impl Action for Args {
         }
         for HostNetworks { host, interfaces } in networks.unwrap_or_default() {
             asked.entry(host).or_default().push(Some(interfaces));
+        }
+        if !dry_run {
+            for host in asked.keys() {
+                self.guard.check(context, host, None)?;
+            }
         }
         let mut done: BTreeSet<HostName> = asked.keys().cloned().collect();
         let rules = Rules::new(&context.config()?.networks)?;

@@ -12,6 +12,9 @@ use laas_dashboard::TaskRef;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
+/// How the message of each task with status 300 begins.
+const FAILED: &str = "FAILED";
+
 #[derive(clap::Args)]
 #[command(rename_all = "snake_case")]
 pub struct Args {
@@ -121,6 +124,15 @@ impl Told {
     }
 }
 
+/// The page shows a failed task as done, so that the message has to say what it is, also one that a lab has written.
+fn failed(message: &str) -> String {
+    match message {
+        "" => FAILED.to_owned(),
+        message if message.starts_with(FAILED) => message.to_owned(),
+        message => format!("{FAILED}: {message}"),
+    }
+}
+
 /// Posts the same status to all tasks. One that is refused does not keep the others from being told; when the
 /// dashboard can't be reached, there is no point in going on.
 ///
@@ -135,6 +147,10 @@ pub fn post_all(context: &Context, status: u16, posts: &[(TaskRef, String)]) -> 
     let mut first_failure = None;
     for (task, message) in posts {
         let id = task.task.clone();
+        let message = match status {
+            300 => &failed(message),
+            _ => message,
+        };
         match poster.finish(task, status, message, None) {
             Ok(Posted::Posted) => output.posted.push(id),
             Ok(Posted::Already) => {}

@@ -1,5 +1,6 @@
 //! Installs the updates that a host's operating system has.
 
+use crate::bookings::Guard;
 use crate::hosts;
 use laas_core::action::{Action, Context};
 use laas_core::failure::Context as _;
@@ -20,6 +21,8 @@ pub struct Args {
     /// The host's name in the inventory, e.g. pod1.
     #[arg(long, value_name = "HOST")]
     host: HostName,
+    #[command(flatten)]
+    guard: Guard,
 }
 
 #[derive(Serialize)]
@@ -49,6 +52,7 @@ impl Action for Args {
     type Output = Output;
 
     fn run(self, context: &Context) -> Result<Output, Failure> {
+        self.guard.check(context, &self.host, None)?;
         let host = hosts::load(context, &self.host)?;
         let deadline = Deadline::seconds(context.config()?.timing.update);
         // Whoever comes second finds the end of the first's job told and forgotten.

@@ -2,6 +2,7 @@
 
 use crate::config::Config;
 use crate::datastore::{Datastore, DatastoreError};
+use crate::heartbeat::Heartbeat;
 use crate::names::legible;
 use crate::wait::{self, Stop};
 use crate::{Failure, Kind, env_vars};
@@ -16,15 +17,15 @@ use std::time::{Duration, Instant};
 /// How long a blocking call may still take after a cancel before the process ends without it.
 /// Every step can run again, so ending in the middle of one loses nothing.
 const CANCEL_GRACE: Duration = Duration::from_secs(5);
-/// How often a long-running action asks the engine whether it was cancelled
-/// (StackStorm does not stop the process of a cancelled execution).
-const CANCEL_POLL: Duration = Duration::from_secs(5);
 /// How long an engine that has sent a signal is waited for when it is asked whether that is a cancel: it also stops
 /// its actions at a timeout, and when it is stopped itself and no longer answers.
 const SIGNAL_ASK: Duration = Duration::from_secs(2);
 
 /// Of what is wrong with the arguments, in characters: a value that can't be taken is repeated in it.
 const LONGEST_MISUSE: usize = 400;
+
+/// Of a terminal, in columns.
+const HELP_WIDTH: usize = 80;
 
 /// Of an error, in characters: nobody reads more.
 const LONGEST_ERROR: usize = 4000;
@@ -84,20 +85,46 @@ impl Context {
 
     /// The execution that this process is, if an engine runs it.
     pub fn execution(&self) -> Option<String> {
-        std::env::var(env_vars::ST2_ACTION_EXECUTION_ID)
-            .ok()
-            .filter(|id| !id.is_empty())
+        execution()
     }
+}
+
+/// The execution that this process is, if an engine runs it.
+pub fn execution() -> Option<String> {
+    std::env::var(env_vars::ST2_ACTION_EXECUTION_ID)
+        .ok()
+        .filter(|id| !id.is_empty())
 }
 
 /// The clap command of an action, for `main` and for `cargo xtask check-pack`.
 pub fn command<A: Action>() -> clap::Command {
-    A::augment_args(
-        clap::Command::new(A::NAME)
-            .about(A::ABOUT)
-            .version(env!("CARGO_PKG_VERSION"))
-            .after_help(example(A::NAME, A::EXAMPLE)),
-    )
+    let command = clap::Command::new(A::NAME)
+        .version(env!("CARGO_PKG_VERSION"))
+        .after_help(example(A::NAME, A::EXAMPLE))
+        .max_term_width(HELP_WIDTH);
+    // How an engine passes JSON is no business of a person at a shell.
+    let of_engine = |arg: &clap::Arg| arg.get_default_values().iter().any(|value| value.is_empty());
+    // What is flattened into the arguments must not say what the action is about.
+    let command = A::augment_args(command).about(A::ABOUT).long_about(None);
+    command.mut_args(|arg| {
+        let hide_default = of_engine(&arg);
+        arg.hide_env(true).hide_default_value(hide_default)
+    })
+}
+
+/// What the action says that it would do with these arguments.
+///
+/// # Errors
+/// It would fail, as far as it can know without a change.
+pub fn dry_run<A: Action>(context: &Context, args: &[String]) -> Result<A::Output, Failure> {
+    let args = args.iter().map(String::as_str).chain(["--dry_run"]);
+    let command = command::<A>().no_binary_name(true);
+    let parsed = command
+        .try_get_matches_from(args)
+        .and_then(|m| A::from_arg_matches(&m));
+    parsed
+        .map_err(|error| misuse::<A>(&error.to_string()))?
+        .run(context)
 }
 
 /// The same call by hand and through an engine.
@@ -110,23 +137,38 @@ fn example(name: &str, args: &[&str]) -> String {
             None => format!("'{text}'"),
         }
     };
-    let by_hand = args.iter().map(|arg| format!(" {}", quoted(arg)));
+    let by_hand = args.iter().map(|arg| quoted(arg));
     let by_engine = args.iter().map(|arg| {
         let arg = arg.trim_start_matches("--");
         match arg.contains('=') {
-            true => format!(" {}", quoted(arg)),
-            false => format!(" {arg}=true"),
+            true => quoted(arg),
+            false => format!("{arg}=true"),
         }
     });
     format!(
-        "Example:\n  {name}{}\n  st2 run laas.{name}{}\n\nBy hand it reads the configuration from `{}`, from \
-         /opt/stackstorm/configs/laas.yaml or from ./laas.yaml,\nand takes the datastore that `{}` names, that of your \
-         `st2` client, or ./hosts.json; it says which it found.",
-        by_hand.collect::<String>(),
-        by_engine.collect::<String>(),
+        "Example:\n  {}\n  {}\n\nBy hand it reads the configuration from `{}`, from /opt/stackstorm/configs/laas.yaml or \
+         from ./laas.yaml, and takes the datastore that `{}` names, that of your `st2` client, or ./hosts.json; it logs \
+         which it found.",
+        shell_line(name.to_owned(), by_hand),
+        shell_line(format!("st2 run laas.{name}"), by_engine),
         env_vars::LAAS_CONFIG_FILE,
         env_vars::LAAS_DATASTORE,
     )
+}
+
+/// A command that goes on in the next line where it gets too long.
+fn shell_line(command: String, words: impl Iterator<Item = String>) -> String {
+    let mut lines = vec![command];
+    for word in words {
+        match lines.last_mut() {
+            Some(line) if line.len() + word.len() + " \\".len() < HELP_WIDTH - "  ".len() => {
+                line.push(' ');
+                line.push_str(&word);
+            }
+            _ => lines.push(format!("  {word}")),
+        }
+    }
+    lines.join(" \\\n  ")
 }
 
 /// The whole `main` of an action's executable.
@@ -140,19 +182,26 @@ pub fn main<A: Action>() -> ExitCode {
         Err(error) if !error.use_stderr() => error.exit(),
         Err(error) => return finish(misuse::<A>(&error.to_string())),
     };
-    watch_for_cancel();
-    match args.run(&Context::default()) {
+    watch_for_signals();
+    let heartbeat =
+        execution().and_then(|execution| Heartbeat::begin(&execution, |why| end(why, Instant::now())));
+    let code = match args.run(&Context::default()) {
         Ok(output) => {
             print_document(&output);
             A::verdict(&output).map_or(ExitCode::SUCCESS, |kind| ExitCode::from(kind as u8))
         }
         Err(mut failure) => {
-            if wait::stopped().is_some() {
-                failure.kind = Kind::Cancelled;
+            if let Some(why) = wait::stopped() {
+                failure.kind = why.kind();
+                failure.error = format!("{why}: {}", failure.error);
             }
             finish(failure)
         }
+    };
+    if let Some(heartbeat) = heartbeat {
+        heartbeat.stop();
     }
+    code
 }
 
 /// What clap says of the arguments, as one line; the values that it would take are the hint.
@@ -255,12 +304,11 @@ fn defused_text(mut text: String) -> String {
     text
 }
 
-fn watch_for_cancel() {
+fn watch_for_signals() {
     use signal_hook::consts::{SIGINT, SIGTERM};
-    let execution = Context::default().execution();
+    let execution = execution();
     match signal_hook::iterator::Signals::new([SIGTERM, SIGINT]) {
         Ok(mut signals) => {
-            let execution = execution.clone();
             std::thread::spawn(move || {
                 if signals.forever().next().is_some() {
                     let noticed = Instant::now();
@@ -277,25 +325,14 @@ fn watch_for_cancel() {
         }
         Err(error) => tracing::warn!(%error, "a cancel will not be noticed"),
     }
-    let Some(execution) = execution else {
-        return;
-    };
-    std::thread::spawn(move || {
-        loop {
-            std::thread::sleep(CANCEL_POLL);
-            if is_cancelled(&execution) {
-                end(Stop::Cancelled, Instant::now());
-            }
-        }
-    });
 }
 
 /// Ends every wait, and the process if that is not enough.
 fn end(why: Stop, noticed: Instant) -> ! {
     wait::stop(why);
     std::thread::sleep(CANCEL_GRACE.saturating_sub(noticed.elapsed()));
-    print_document(&Failure::new(Kind::Cancelled, why.to_string()));
-    std::process::exit(Kind::Cancelled as i32)
+    print_document(&Failure::new(why.kind(), why.to_string()));
+    std::process::exit(why.kind() as i32)
 }
 
 fn is_cancelled(execution: &str) -> bool {

@@ -26,6 +26,8 @@ pub const MOST_BOOT: u64 = 1800;
 pub const MOST_UPDATE: u64 = 7200;
 pub const MOST_POWER: u64 = 300;
 pub const MOST_CALL: u64 = 60;
+/// A dead process is found within six times that, which is two minutes.
+pub const MOST_HEARTBEAT: u64 = 20;
 /// A peer that is asked without a pause does nothing else.
 const LEAST_POLL_MS: u64 = 10;
 
@@ -244,6 +246,8 @@ pub struct Timing {
     pub retries: u64,
     /// Hosts worked on side by side.
     pub concurrency: u64,
+    /// Between two signs of life of an action. After four times that without one its process is taken for dead.
+    pub heartbeat: u64,
 }
 
 impl Default for Ssh {
@@ -294,6 +298,7 @@ impl Default for Timing {
             retry_delay: 15,
             retries: 3,
             concurrency: 8,
+            heartbeat: 15,
         }
     }
 }
@@ -313,6 +318,10 @@ impl Timing {
 
     pub fn poll(&self) -> Duration {
         Duration::from_millis(self.poll_ms)
+    }
+
+    pub fn heartbeat(&self) -> Duration {
+        Duration::from_secs(self.heartbeat.max(1))
     }
 }
 
@@ -398,6 +407,14 @@ impl Config {
                     .hint("an engine stops an action that takes longer than the `timeout` of its YAML"));
             }
         }
+        if timing.heartbeat > MOST_HEARTBEAT {
+            return Err(out_of_bounds(
+                "timing.heartbeat",
+                timing.heartbeat,
+                "at most",
+                MOST_HEARTBEAT,
+            ));
+        }
         let looks = self.dashboard.as_ref().map(|d| d.poll_ms);
         for (key, poll) in [("timing", Some(timing.poll_ms)), ("dashboard", looks)] {
             if let Some(poll) = poll.filter(|poll| *poll < LEAST_POLL_MS) {
@@ -427,6 +444,11 @@ impl Config {
         let vpn = section(self.vpn.as_ref(), "vpn")?;
         present("vpn.authentication.pass", &vpn.authentication.pass)?;
         Ok(vpn)
+    }
+
+    /// Whether anybody can book the lab's hosts.
+    pub fn has_dashboard(&self) -> bool {
+        self.dashboard.is_some()
     }
 
     /// # Errors
@@ -572,6 +594,13 @@ bot: {address: "https://bot.example.org", endpoints: {failure: notify}}
             ("timing", "update", MOST_UPDATE, MOST_UPDATE + 1, "at most 7200"),
             ("timing", "power", MOST_POWER, MOST_POWER + 1, "at most 300"),
             ("timing", "call", MOST_CALL, u64::MAX, "at most 60"),
+            (
+                "timing",
+                "heartbeat",
+                MOST_HEARTBEAT,
+                MOST_HEARTBEAT + 1,
+                "at most 20",
+            ),
             ("timing", "poll_ms", LEAST_POLL_MS, 0, "at least 10"),
             (
                 "dashboard",
@@ -620,6 +649,7 @@ bot: {address: "https://bot.example.org", endpoints: {failure: notify}}
             retry_delay,
             retries,
             concurrency,
+            heartbeat,
         } = config.timing;
         for (key, value) in [
             ("image", image),
@@ -633,6 +663,7 @@ bot: {address: "https://bot.example.org", endpoints: {failure: notify}}
             ("retry_delay", retry_delay),
             ("retries", retries),
             ("concurrency", concurrency),
+            ("heartbeat", heartbeat),
         ] {
             assert_eq!(default("timing", key), value, "timing.{key}");
         }

@@ -63,6 +63,8 @@ impl Classify for DatastoreError {
         match self {
             Self::NotConfigured | Self::File { .. } => Kind::Input,
             Self::Http { source, .. } => source.kind(),
+            // The next run of an action has a token of its own.
+            Self::Token { status: 401, .. } => Kind::Unreachable,
             Self::Token { .. } => Kind::Refused,
             Self::Answer { status, .. } if *status >= 500 => Kind::Unreachable,
             Self::Answer { .. } => Kind::Refused,
@@ -78,6 +80,11 @@ impl Classify for DatastoreError {
                 env_vars::ST2_API_KEY,
                 env_vars::LAAS_DATASTORE
             )),
+            Self::Token { status: 401, .. } => Some(
+                "it has expired or was revoked: by hand, log in with `st2 login`; an engine gives each run a token of \
+                 its own"
+                    .to_owned(),
+            ),
             _ => None,
         }
     }
@@ -128,7 +135,20 @@ impl Datastore {
         Err(DatastoreError::NotConfigured)
     }
 
-    fn of(Engine { http, header, token }: Engine) -> Self {
+    /// The engine that it belongs to; a file belongs to none.
+    pub fn engine(&self) -> Option<Engine> {
+        match &self.0 {
+            Place::Api { http, header, token } => Some(Engine {
+                http: http.clone(),
+                header,
+                token: token.clone(),
+            }),
+            Place::File(_) => None,
+        }
+    }
+
+    /// That of this engine.
+    pub fn of(Engine { http, header, token }: Engine) -> Self {
         Self(Place::Api { http, header, token })
     }
 
@@ -216,7 +236,15 @@ impl Datastore {
     /// # Errors
     /// As [`Datastore::get`].
     pub fn put(&self, key: &str, value: &str) -> Result<(), DatastoreError> {
-        self.store(key, value, false)
+        self.store(key, value, false, None)
+    }
+
+    /// Stores a plain value that the engine removes after so long; a file keeps it.
+    ///
+    /// # Errors
+    /// As [`Datastore::get`].
+    pub fn put_for(&self, key: &str, value: &str, time: Duration) -> Result<(), DatastoreError> {
+        self.store(key, value, false, Some(time.as_secs()))
     }
 
     /// Stores a value that holds no secret as JSON.
@@ -232,13 +260,16 @@ impl Datastore {
     /// # Errors
     /// As [`Datastore::get`].
     pub fn put_secret(&self, key: &str, value: &Secret) -> Result<(), DatastoreError> {
-        self.store(key, value.expose(), true)
+        self.store(key, value.expose(), true, None)
     }
 
-    fn store(&self, key: &str, value: &str, secret: bool) -> Result<(), DatastoreError> {
+    fn store(&self, key: &str, value: &str, secret: bool, ttl: Option<u64>) -> Result<(), DatastoreError> {
         match &self.0 {
             Place::Api { http, .. } => {
-                let body = json!({"name": key, "value": value, "secret": secret, "scope": "system"});
+                let mut body = json!({"name": key, "value": value, "secret": secret, "scope": "system"});
+                if let Some(seconds) = ttl {
+                    body["ttl"] = seconds.into();
+                }
                 self.exchange(key, http.put(&["keys", key]).json(&body), false)
                     .map(drop)
             }

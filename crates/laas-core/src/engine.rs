@@ -6,7 +6,9 @@ use crate::st2_client::Client;
 use crate::{Classify, Kind, Secret};
 use reqwest::blocking::RequestBuilder;
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 const TIMEOUT: Duration = Duration::from_secs(20);
@@ -56,6 +58,8 @@ impl Classify for EngineError {
         match self {
             Self::Http { source, .. } => source.kind(),
             Self::Answer { status, .. } if *status >= 500 => Kind::Unreachable,
+            // The next run of an action has a token of its own.
+            Self::Token { status: 401 } => Kind::Unreachable,
             Self::Token { .. } | Self::Answer { .. } => Kind::Refused,
         }
     }
@@ -67,6 +71,20 @@ struct Execution {
     parameters: Map<String, Value>,
     #[serde(default)]
     parent: Option<String>,
+}
+
+/// An action that a process is at, or should be.
+#[derive(Clone, Debug)]
+pub struct RunningAction {
+    pub execution: String,
+    /// `laas.fog_image`
+    pub action: String,
+    /// The host that it was given.
+    pub host: Option<String>,
+    /// The workflow that it is a step of.
+    pub parent: Option<String>,
+    /// It is being cancelled, or its workflow is.
+    pub is_canceling: bool,
 }
 
 impl Engine {
@@ -130,25 +148,116 @@ impl Engine {
     pub fn live_executions(&self, action: &str) -> Result<Vec<Map<String, Value>>, EngineError> {
         let mut found = Vec::new();
         for status in LIVE {
-            for page in 0.. {
-                let offset = (page * PAGE).to_string();
-                let request = self.http.get(&["executions"]).query(&[
-                    ("action", action),
-                    ("status", status),
-                    ("limit", &PAGE.to_string()),
-                    ("offset", &offset),
-                    ("include_attributes", "parameters"),
-                ]);
-                let answer = self.exchange("executions", request)?;
-                let executions: Vec<Execution> = json("executions", &answer)?;
-                let last = executions.len() < PAGE;
-                found.extend(executions.into_iter().map(|e| e.parameters));
-                if last {
-                    break;
-                }
-            }
+            let executions =
+                self.list::<Execution>(&[("action", action), ("status", status)], "parameters")?;
+            found.extend(executions.into_iter().map(|e| e.parameters));
         }
         Ok(found)
+    }
+
+    /// The actions of `pack` that are `running` or `canceling`, without its workflows.
+    ///
+    /// # Errors
+    /// As [`Engine::live_executions`].
+    pub fn running_actions(&self, pack: &str) -> Result<Vec<RunningAction>, EngineError> {
+        #[derive(Deserialize)]
+        struct Listed {
+            id: String,
+            action: Action,
+            #[serde(default)]
+            parameters: Map<String, Value>,
+            #[serde(default)]
+            parent: Option<String>,
+        }
+        #[derive(Deserialize)]
+        struct Action {
+            r#ref: String,
+            runner_type: String,
+        }
+        let list = |status| {
+            self.list::<Listed>(
+                &[("status", status)],
+                "action.ref,action.runner_type,parameters,parent",
+            )
+        };
+        let (running, canceling) = (list("running")?, list("canceling")?);
+        let ended: BTreeSet<_> = canceling.iter().map(|listed| listed.id.clone()).collect();
+        let is_ours = |listed: &Listed| {
+            let of_pack = listed.action.r#ref.strip_prefix(pack);
+            of_pack.is_some_and(|name| name.starts_with('.')) && listed.action.runner_type != "orquesta"
+        };
+        let action = |listed: Listed| RunningAction {
+            is_canceling: ended.contains(&listed.id)
+                || listed
+                    .parent
+                    .as_ref()
+                    .is_some_and(|parent| ended.contains(parent)),
+            host: listed
+                .parameters
+                .get("host")
+                .and_then(Value::as_str)
+                .map(str::to_owned),
+            execution: listed.id,
+            action: listed.action.r#ref,
+            parent: listed.parent,
+        };
+        let listed = running.into_iter().chain(canceling).filter(is_ours);
+        Ok(listed.map(action).collect())
+    }
+
+    /// Ends an execution that no process is at any more. `canceled` also ends the workflow above; after `abandoned`,
+    /// which is what StackStorm itself says of a step whose runner was stopped, that tries the step again.
+    ///
+    /// # Errors
+    /// As [`Engine::live_executions`]; HTTP 400 means that it has ended meanwhile.
+    pub fn end(&self, action: &RunningAction, why: &str) -> Result<(), EngineError> {
+        let what = format!("the end of execution `{}`", action.execution);
+        let path = ["executions", &action.execution];
+        let request = if action.is_canceling {
+            // The second one is for what has been `canceling` for long: StackStorm takes no other cancel of that.
+            self.exchange(&what, self.http.delete(&path))?;
+            self.http.put(&path).json(&json!({"status": "canceled"}))
+        } else {
+            let result = json!({"failed": true, "succeeded": false, "error": why});
+            let body = json!({"status": "abandoned", "result": result});
+            self.http.put(&path).json(&body)
+        };
+        match self.exchange(&what, request) {
+            Err(EngineError::Answer { status: 400, .. }) => Ok(()),
+            other => other.map(drop),
+        }
+    }
+
+    /// Asks for a run of `action` (`laas.report_failure`), without waiting for it.
+    ///
+    /// # Errors
+    /// As [`Engine::live_executions`].
+    pub fn request(&self, action: &str, parameters: &Value) -> Result<(), EngineError> {
+        let body = json!({"action": action, "parameters": parameters});
+        self.exchange(action, self.http.post(&["executions"]).json(&body))
+            .map(drop)
+    }
+
+    fn list<T: DeserializeOwned>(
+        &self,
+        filter: &[(&str, &str)],
+        attributes: &str,
+    ) -> Result<Vec<T>, EngineError> {
+        let mut found = Vec::new();
+        loop {
+            let request = self.http.get(&["executions"]).query(filter).query(&[
+                ("limit", &*PAGE.to_string()),
+                ("offset", &found.len().to_string()),
+                ("include_attributes", attributes),
+            ]);
+            let answer = self.exchange("executions", request)?;
+            let page: Vec<T> = json("executions", &answer)?;
+            let is_last = page.len() < PAGE;
+            found.extend(page);
+            if is_last {
+                return Ok(found);
+            }
+        }
     }
 
     /// The workflow that the execution is a step of.
@@ -198,7 +307,7 @@ impl Engine {
     }
 }
 
-fn json<T: serde::de::DeserializeOwned>(what: &str, answer: &Answer) -> Result<T, EngineError> {
+fn json<T: DeserializeOwned>(what: &str, answer: &Answer) -> Result<T, EngineError> {
     answer.json().map_err(|source| EngineError::Http {
         what: what.to_owned(),
         source,

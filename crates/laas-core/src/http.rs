@@ -55,6 +55,8 @@ pub enum HttpError {
     Connect { url: String, source: reqwest::Error },
     #[error("`{url}` did not answer within {} s", timeout.as_secs_f32())]
     Timeout { url: String, timeout: Duration },
+    #[error("the answer of `{url}` is larger than {} MiB", BODY_LIMIT >> 20)]
+    TooLarge { url: String },
     #[error("the answer of `{url}` broke off")]
     Cut {
         url: String,
@@ -77,9 +79,11 @@ impl Classify for HttpError {
         match self {
             Self::Address { .. } | Self::Ca { .. } | Self::Setup { .. } => Kind::Input,
             // A page of a proxy or a half answer says nothing about what the peer did: look again.
-            Self::Connect { .. } | Self::Timeout { .. } | Self::Cut { .. } | Self::NotJson { .. } => {
-                Kind::Unreachable
-            }
+            Self::Connect { .. }
+            | Self::Timeout { .. }
+            | Self::TooLarge { .. }
+            | Self::Cut { .. }
+            | Self::NotJson { .. } => Kind::Unreachable,
         }
     }
 }
@@ -119,7 +123,6 @@ impl Http {
         url.set_path(&path);
         let mut builder = Client::builder()
             .connect_timeout(CONNECT_TIMEOUT.min(timeout))
-            .timeout(timeout)
             .redirect(reqwest::redirect::Policy::none())
             .no_proxy()
             .user_agent(concat!("laas/", env!("CARGO_PKG_VERSION")));
@@ -199,7 +202,9 @@ impl Http {
                 }
             }
         };
+        // Said of the client it would be a limit of each read, which a peer that trickles never meets.
         let response = request
+            .timeout(self.timeout)
             .send()
             .map_err(|e| failed(e.url().map(Url::to_string), e))?;
         let url = response.url().to_string();
@@ -216,13 +221,22 @@ impl Http {
         let location = text(reqwest::header::LOCATION);
         let date = text(reqwest::header::DATE);
         let mut bytes = Vec::new();
-        response
-            .take(BODY_LIMIT)
-            .read_to_end(&mut bytes)
-            .map_err(|source| HttpError::Cut {
-                url: url.clone(),
-                source: source.into(),
-            })?;
+        let read = response.take(BODY_LIMIT + 1).read_to_end(&mut bytes);
+        if let Err(source) = read {
+            return Err(match late(&source) {
+                true => HttpError::Timeout {
+                    url,
+                    timeout: self.timeout,
+                },
+                false => HttpError::Cut {
+                    url,
+                    source: source.into(),
+                },
+            });
+        }
+        if bytes.len() as u64 > BODY_LIMIT {
+            return Err(HttpError::TooLarge { url });
+        }
         let body = String::from_utf8_lossy(&bytes).into_owned();
         tracing::debug!(url, status, bytes = bytes.len(), "answer");
         Ok(Answer {
@@ -259,6 +273,12 @@ impl Answer {
     }
 }
 
+/// Whether the body could not be read because the time was over.
+fn late(error: &std::io::Error) -> bool {
+    let inner = error.get_ref().and_then(|e| e.downcast_ref::<reqwest::Error>());
+    error.kind() == std::io::ErrorKind::TimedOut || inner.is_some_and(reqwest::Error::is_timeout)
+}
+
 fn authorities(tls: &Tls) -> Result<Vec<reqwest::Certificate>, HttpError> {
     let Some(path) = tls.authorities() else {
         return Ok(Vec::new());
@@ -272,6 +292,43 @@ fn authorities(tls: &Tls) -> Result<Vec<reqwest::Certificate>, HttpError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A peer that takes one connection, reads what comes, begins an answer and goes on with `piece` for ever.
+    fn endless(piece: &'static [u8], pause: Duration) -> Http {
+        use std::io::Write;
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let _ = stream.read(&mut [0; 4096]);
+            let _ = stream.write_all(b"HTTP/1.0 200 OK\r\ncontent-type: application/json\r\n\r\n");
+            while stream.write_all(piece).is_ok() {
+                std::thread::sleep(pause);
+            }
+        });
+        Http::new(
+            &format!("http://{address}"),
+            &Tls::default(),
+            Duration::from_secs(2),
+        )
+        .unwrap()
+    }
+
+    #[test]
+    fn a_peer_that_trickles_is_too_slow() {
+        let http = endless(b" ", Duration::from_millis(100));
+        let error = http.send(http.get(&["x"])).unwrap_err();
+        assert!(matches!(error, HttpError::Timeout { .. }), "{error:?}");
+    }
+
+    #[test]
+    fn an_endless_answer_is_refused() {
+        let piece = vec![b' '; 1 << 20].leak();
+        let mut http = endless(piece, Duration::ZERO);
+        http.timeout = Duration::from_secs(120);
+        let error = http.send(http.get(&["x"])).unwrap_err();
+        assert!(matches!(error, HttpError::TooLarge { .. }), "{error:?}");
+    }
 
     #[test]
     fn an_answer_of_another_shape_is_not_quoted() {

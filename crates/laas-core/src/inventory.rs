@@ -1,6 +1,7 @@
 //! The lab's machines as `hosts.json` describes them.
 
 use crate::datastore::{Datastore, DatastoreError};
+use crate::keys::{self, HOSTS};
 use crate::names::{Address, BmcSlot, Label, legible};
 use crate::{Classify, HostName, Kind, Mac, Secret, VlanId, parallel};
 use serde::{Deserialize, Deserializer};
@@ -9,8 +10,6 @@ use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::str::FromStr;
 
-/// Host key of the list of all host names.
-const HOSTS: &str = "hosts";
 /// How many entries are read side by side.
 const AT_ONCE: u64 = 8;
 /// Of what a parser says, in characters: it repeats what it can't take.
@@ -143,6 +142,8 @@ pub enum InventoryError {
     },
     #[error("host `{host}` is not in the datastore's list `hosts`")]
     Unlisted { host: HostName },
+    #[error("{why}")]
+    Reserved { why: String },
     #[error("the hosts `{host}` and `{other}` have the same {what}, so nobody knows which one it is of")]
     Ambiguous {
         host: HostName,
@@ -163,6 +164,7 @@ impl Classify for InventoryError {
             Self::Missing { .. }
             | Self::Malformed { .. }
             | Self::Unlisted { .. }
+            | Self::Reserved { .. }
             | Self::Ambiguous { .. } => Kind::Input,
         }
     }
@@ -178,6 +180,9 @@ impl Classify for InventoryError {
             }
             Self::Unlisted { host } => Some(format!(
                 "add `{host}` to the key `{HOSTS}`, or check the spelling"
+            )),
+            Self::Reserved { .. } => Some(format!(
+                "give it another name in the inventory and in the key `{HOSTS}`"
             )),
             Self::Ambiguous { host, other, .. } => Some(format!(
                 "correct the key `{host}` or `{other}`; `laas.inventory` finds such mistakes"
@@ -288,12 +293,23 @@ impl Host {
 /// # Errors
 /// The key `hosts` is missing or malformed, or the datastore can't be read.
 pub fn names(datastore: &Datastore) -> Result<Vec<HostName>, InventoryError> {
-    parse(HOSTS, &read(datastore, HOSTS)?, true)
+    parse(HOSTS, &list(datastore)?, true)
 }
 
 /// As [`names`], whatever they are: that one of them is no name is for those to say who want them all.
 fn listed(datastore: &Datastore) -> Result<Vec<Value>, InventoryError> {
-    parse(HOSTS, &read(datastore, HOSTS)?, true)
+    parse(HOSTS, &list(datastore)?, true)
+}
+
+/// The list of all hosts. A name in it that is the key of something else concerns every host, since the work on one of
+/// the others would overwrite its entry.
+fn list(datastore: &Datastore) -> Result<Secret, InventoryError> {
+    let list = read(datastore, HOSTS)?;
+    let names: Vec<Value> = parse(HOSTS, &list, true)?;
+    match names.iter().filter_map(Value::as_str).find_map(keys::reserved) {
+        Some(why) => Err(InventoryError::Reserved { why }),
+        None => Ok(list),
+    }
 }
 
 impl Switch {

@@ -9,15 +9,18 @@ pub mod datastore;
 pub mod engine;
 pub mod env_vars;
 pub mod failure;
+pub mod heartbeat;
 pub mod http;
 pub mod inventory;
 pub mod json_arg;
+pub mod keys;
 pub mod ledger;
 pub mod lock;
 pub mod names;
 pub mod parallel;
 pub mod scratch;
 pub mod secret;
+pub mod ssh_key;
 pub mod st2_client;
 pub mod wait;
 

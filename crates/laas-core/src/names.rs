@@ -66,7 +66,9 @@ impl FromStr for HostName {
     }
 }
 
-/// The name that a tenant gives to a machine. The dashboard's form lets `_`, dots and upper case pass.
+/// The name that a tenant gives to a machine. The dashboard's form lets `_` pass, and `-` at the beginning: systemd
+/// drops the one at the next boot, and hostname(1) refuses it. A `-` is what such a name gets instead of `_`, and none
+/// at the ends of its parts.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SystemHostname(String);
 
@@ -74,22 +76,22 @@ impl FromStr for SystemHostname {
     type Err = ParseError;
 
     fn from_str(text: &str) -> Result<Self, ParseError> {
-        let label = |l: &str| {
-            !l.is_empty()
-                && l.len() <= 63
-                && l.chars()
-                    .all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-'))
-                && !l.starts_with('-')
-                && !l.ends_with('-')
+        let label = |label: &str| {
+            let label = label.replace('_', "-").trim_matches('-').to_owned();
+            let known = label.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
+            (known && (1..=63).contains(&label.len())).then_some(label)
         };
+        let labels: Option<Vec<_>> = text.split('.').map(label).collect();
         // Linux cuts a host name at 64 bytes.
-        if text.len() > 64 || !text.split('.').all(label) {
-            return Err(error(
+        let name = labels
+            .map(|labels| labels.join("."))
+            .filter(|name| name.len() <= 64);
+        name.map(Self).ok_or_else(|| {
+            error(
                 text,
-                "a hostname for a machine (labels of letters, digits, `-`, `_`; at most 64)",
-            ));
-        }
-        Ok(Self(text.to_owned()))
+                "a hostname for a machine: use letters, digits and `-`, and dots between parts, 64 in all",
+            )
+        })
     }
 }
 
@@ -422,8 +424,8 @@ mod tests {
             ".",
             "a..b",
             "a b",
-            "-a",
-            "a-",
+            "-",
+            "a._",
             "a\nb",
             "$(x)",
             &"a".repeat(65),
@@ -437,7 +439,16 @@ mod tests {
     fn what_labs_really_use_passes() {
         for good in ["pod1", "rack2-u14.lab.example", "POD_3"] {
             assert_eq!(good.parse::<HostName>().unwrap().as_str(), good);
-            assert_eq!(good.parse::<SystemHostname>().unwrap().as_str(), good);
+        }
+        for (asked, expected) in [
+            ("pod1", "pod1"),
+            ("rack2-u14.lab.example", "rack2-u14.lab.example"),
+            ("Jump.Host_1", "Jump.Host-1"),
+            ("-jump_", "jump"),
+        ] {
+            let name: SystemHostname = asked.parse().unwrap();
+            assert_eq!(name.as_str(), expected);
+            assert_eq!(name.as_str().parse::<SystemHostname>().unwrap(), name);
         }
         for good in ["eno1", "enp130s0f1np1", "eth0.103", "br-lan"] {
             assert_eq!(good.parse::<InterfaceName>().unwrap().as_str(), good);

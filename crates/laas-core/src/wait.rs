@@ -1,5 +1,6 @@
 //! Deadlines, and waits that end when the process is to.
 
+use crate::Kind;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
@@ -8,12 +9,28 @@ static STOP: AtomicU8 = AtomicU8::new(0);
 /// Why this process is to end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Stop {
+    /// The engine lets this process read and write nothing any more; the next run has a token of its own.
+    #[error("the engine refuses our token: it has expired or was revoked")]
+    Token = 1,
     /// The process has to go; what it waits for is still wanted, and the next run goes on with it.
     #[error("stopped by a signal")]
-    Signal = 1,
+    Signal = 2,
+    /// The engine has given this execution up and may be at the next one already.
+    #[error("given up by the engine")]
+    GivenUp = 3,
     /// Nobody wants the work any more.
     #[error("cancelled")]
-    Cancelled = 2,
+    Cancelled = 4,
+}
+
+impl Stop {
+    /// How an action ends that was stopped so.
+    pub fn kind(self) -> Kind {
+        match self {
+            Self::Token => Kind::Unreachable,
+            Self::Signal | Self::GivenUp | Self::Cancelled => Kind::Cancelled,
+        }
+    }
 }
 
 /// Asks every wait of this process to end. A cancel after a signal still counts.
@@ -25,7 +42,9 @@ pub fn stop(why: Stop) {
 pub fn stopped() -> Option<Stop> {
     match STOP.load(Ordering::SeqCst) {
         0 => None,
-        1 => Some(Stop::Signal),
+        1 => Some(Stop::Token),
+        2 => Some(Stop::Signal),
+        3 => Some(Stop::GivenUp),
         _ => Some(Stop::Cancelled),
     }
 }

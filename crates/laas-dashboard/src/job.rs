@@ -5,7 +5,7 @@
 
 use crate::software::Opnfv;
 use laas_core::names::{AccountName, SystemHostname, TaskId};
-use laas_core::{HostName, Mac, VlanId, ledger};
+use laas_core::{HostName, Mac, VlanId, ledger, ssh_key};
 use serde::Serialize;
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,6 +19,9 @@ const LONGEST_KEY: usize = 16 << 10;
 const MOST: usize = 400;
 /// What is quoted of a text that nothing else limits, in characters.
 const LONGEST_QUOTE: usize = 100;
+/// A dashboard of 2022 asks by this group who uses the VPN. No lab can answer: the task can't be read, stays new, and
+/// has nothing to do with the booking of the job that it is shown with.
+const UNANSWERABLE: &str = "active users task";
 
 /// A booking's job with those of its tasks that are in the list it was read from.
 #[derive(Clone, Debug, PartialEq)]
@@ -57,6 +60,7 @@ pub enum Work {
     /// SSH access of one user.
     Key {
         user: u64,
+        /// What the user has uploaded, several lines perhaps, see [`ssh_key::read_upload`].
         key: String,
         hosts: Vec<HostName>,
         revoke: bool,
@@ -127,6 +131,7 @@ impl Job {
         }
         for (job, value) in jobs.iter().zip(list) {
             let groups = value["payload"].as_object().into_iter().flatten();
+            let groups = groups.filter(|(kind, _)| *kind != UNANSWERABLE);
             let sizes: Option<Vec<usize>> = groups.map(|(_, group)| Some(group.as_object()?.len())).collect();
             if sizes.is_none_or(|sizes| sizes.iter().sum::<usize>() != job.tasks.len()) {
                 return Err(format!("a task of job {} can't be read", job.id));
@@ -153,7 +158,7 @@ impl Job {
             return None;
         };
         let mut tasks = Vec::new();
-        for (kind, group) in payload {
+        for (kind, group) in payload.iter().filter(|(kind, _)| *kind != UNANSWERABLE) {
             let Some(group) = group.as_object() else {
                 tracing::warn!(
                     job = id,
@@ -299,8 +304,7 @@ fn read_hardware(map: &Map<String, Value>) -> Result<Work, String> {
             ipmi: false,
         });
     }
-    // The dashboard never learns the number of a snapshot's image and books it as -1.
-    let image = number(map.get("image")).ok_or("`image` is not the number of an image")?;
+    let image = number(map.get("image")).ok_or_else(|| no_image(map.get("image")))?;
     Ok(Work::Hardware {
         host,
         power,
@@ -308,6 +312,23 @@ fn read_hardware(map: &Map<String, Value>) -> Result<Work, String> {
         hostname: Some(name(map, "hostname")?),
         ipmi: is_set(map, "ipmi_create")?,
     })
+}
+
+/// What is wrong with an image that is no number of FOG's, and who can mend it.
+fn no_image(image: Option<&Value>) -> String {
+    let text = match image {
+        None | Some(Value::Null) => return "it names no image".to_owned(),
+        Some(Value::String(text)) => text.clone(),
+        Some(other) => other.to_string(),
+    };
+    // What the dashboard sends as long as nobody has told it the number of a snapshot's image.
+    if text.trim() == "-1" {
+        return "its image is a snapshot that the lab has not entered on the dashboard yet".to_owned();
+    }
+    format!(
+        "its image is `{}` on the dashboard, where the lab has to enter FOG's number of the image, e.g. 17",
+        quote(&text)
+    )
 }
 
 fn read_power(map: &Map<String, Value>) -> Option<bool> {
@@ -368,9 +389,6 @@ fn read_access(map: &Map<String, Value>) -> Result<Work, String> {
             if key.is_empty() {
                 return Err("the key is empty".to_owned());
             }
-            if key.contains(|c: char| c.is_control() && c != '\t') {
-                return Err("the key is not one line of text".to_owned());
-            }
             if key.len() > LONGEST_KEY {
                 return Err(format!(
                     "the key is longer than {} KiB, so it is no SSH public key",
@@ -388,7 +406,7 @@ fn read_access(map: &Map<String, Value>) -> Result<Work, String> {
             });
             Ok(Work::Key {
                 user: user()?,
-                key: key.to_owned(),
+                key: ssh_key::without_secrets(key),
                 hosts: hosts.collect::<Result<_, String>>()?,
                 revoke,
             })

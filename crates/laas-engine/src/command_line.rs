@@ -81,6 +81,11 @@ pub struct ServeArgs {
     /// How many actions run at the same time; more wait.
     #[arg(long, value_name = "COUNT", default_value = "64", value_parser = clap::value_parser!(u16).range(1..))]
     pub max_processes: u16,
+    /// For tests: the end of an action goes unnoticed if this directory has a file named like its process.
+    ///
+    /// So it is with StackStorm when the action runner dies that waited for it.
+    #[arg(long, value_name = "DIR", hide = true)]
+    pub unnoticed: Option<PathBuf>,
 }
 
 #[cfg(test)]

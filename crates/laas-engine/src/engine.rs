@@ -14,7 +14,7 @@ mod run;
 mod turn;
 mod workflow;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
@@ -60,6 +60,8 @@ pub struct Options {
     pub max_processes: usize,
     /// Between SIGTERM and SIGKILL, at a timeout or when cancelled.
     pub kill_grace: Duration,
+    /// Holds files named like processes whose end goes unnoticed, as StackStorm's does when its action runner dies.
+    pub unnoticed: Option<PathBuf>,
 }
 
 /// The engine cannot start.
@@ -114,6 +116,8 @@ struct Inner {
     held: Mutex<HashMap<String, OwnedSemaphorePermit>>,
     /// Tells a running process to stop.
     running: Mutex<HashMap<String, oneshot::Sender<()>>>,
+    /// Executions whose end went unnoticed.
+    lost: Mutex<HashSet<String>>,
     /// Definitions by digest.
     specs: Mutex<HashMap<String, Arc<Spec>>>,
     closing: AtomicBool,
@@ -165,6 +169,7 @@ impl Engine {
             queue,
             held: Mutex::default(),
             running: Mutex::default(),
+            lost: Mutex::default(),
             specs: Mutex::new(specs),
             closing: AtomicBool::new(false),
             options: options.clone(),
@@ -273,6 +278,34 @@ impl Engine {
             turn.load(&id)
         });
         Ok(canceled.await?.execution)
+    }
+
+    /// Ends an action in the words of somebody else, whatever its process does.
+    pub async fn conclude(
+        &self,
+        id: &str,
+        status: Status,
+        result: Option<Value>,
+    ) -> Result<Execution, RequestError> {
+        let known = self.inner.known(id).await?;
+        if known.is_workflow {
+            return Err(RequestError::Invalid(
+                "The end of a workflow cannot be set from outside.".into(),
+            ));
+        }
+        let id = id.to_string();
+        let concluded = self.inner.turn(move |turn| {
+            let mut stored = turn.load(&id)?;
+            if stored.execution.status.is_final() {
+                return Ok(None);
+            }
+            turn.effects.stop.push(id);
+            turn.end(&mut stored, status, result)?;
+            Ok(Some(stored.execution))
+        });
+        concluded
+            .await?
+            .ok_or_else(|| RequestError::Invalid("Execution is already in completed state.".into()))
     }
 
     /// Lets a workflow start nothing more until it is resumed; what runs goes on.

@@ -205,6 +205,11 @@ impl Execution {
             .unwrap_or_default()
     }
 
+    /// No workflow, and being cancelled.
+    pub fn is_canceling_action(&self) -> bool {
+        !self.is_workflow && self.status == Status::Canceling
+    }
+
     /// Seconds from start to end; `None` while it goes on.
     pub fn elapsed_seconds(&self) -> Option<f64> {
         self.end.map(|end| end.seconds_since(self.start))

@@ -140,6 +140,13 @@ pub struct Sensor {
     pub metadata_file: String,
 }
 
+impl Sensor {
+    /// As the API names it, unlike any rule.
+    pub fn uid(&self) -> String {
+        format!("sensor_type:{}:{}", self.pack, self.class_name)
+    }
+}
+
 /// A limit on an action's executions.
 #[derive(Debug, Clone)]
 pub struct Policy {

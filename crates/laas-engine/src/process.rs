@@ -36,6 +36,18 @@ pub struct Outcome {
     pub status: Status,
     /// As the execution shows it.
     pub result: Value,
+    /// `None`: there never was one.
+    pub process: Option<i32>,
+}
+
+impl Outcome {
+    /// Whether the end of the process is to be overlooked, see [`crate::engine::Options::unnoticed`].
+    pub fn goes_unnoticed(&self, unnoticed: Option<&Path>) -> bool {
+        let file = unnoticed
+            .zip(self.process)
+            .map(|(directory, process)| directory.join(process.to_string()));
+        file.is_some_and(|file| file.exists())
+    }
 }
 
 /// What one stream may bring; a program that writes without end must not take this one with it.
@@ -109,7 +121,10 @@ pub async fn run(launch: Launch, stop: oneshot::Receiver<()>) -> Outcome {
     let code = code.map_or(-1, |status| {
         status.code().unwrap_or_else(|| -status.signal().unwrap_or(0))
     });
-    finish(code, timed_out.then_some(timeout), out, err)
+    Outcome {
+        process: Some(group),
+        ..finish(code, timed_out.then_some(timeout), out, err)
+    }
 }
 
 async fn stopped(stop: oneshot::Receiver<()>) {
@@ -250,7 +265,11 @@ fn finish(code: i32, timeout: Option<Duration>, out: Captured, err: Captured) ->
     if let Some(error) = error {
         result["error"] = error.into();
     }
-    Outcome { status, result }
+    Outcome {
+        status,
+        result,
+        process: None,
+    }
 }
 
 /// An action that could not even be started.
@@ -258,6 +277,7 @@ pub fn failure(message: &str) -> Outcome {
     Outcome {
         status: Status::Failed,
         result: json!({"failed": true, "succeeded": false, "error": message}),
+        process: None,
     }
 }
 

@@ -40,8 +40,8 @@ pub enum SensorError {
         "the sensor `{sensor}` needs the executable `{path}`; build the pack first, or start without `--sensors`"
     )]
     NoExecutable { sensor: String, path: PathBuf },
-    #[error("cannot issue a token")]
-    Token(#[from] laas_engine::store::StoreError),
+    #[error("cannot use the database")]
+    Store(#[from] laas_engine::store::StoreError),
     #[error("cannot read the pack's configuration: {0}")]
     Config(String),
     #[error("cannot start `{path}`")]
@@ -50,10 +50,14 @@ pub enum SensorError {
 
 impl Sensors {
     /// Starts every enabled sensor of every pack.
-    pub fn start(engine: &Engine) -> Result<Sensors, SensorError> {
+    pub async fn start(engine: &Engine) -> Result<Sensors, SensorError> {
         let (stop, _) = watch::channel(false);
         let mut tasks = JoinSet::new();
-        for sensor in engine.packs().sensors.values().filter(|sensor| sensor.enabled) {
+        for sensor in engine.packs().sensors.values() {
+            let enabled = engine.store().rule_enabled(&sensor.uid()).await?;
+            if !enabled.unwrap_or(sensor.enabled) {
+                continue;
+            }
             let path = executable(engine, sensor)?;
             let runner = Runner {
                 engine: engine.clone(),

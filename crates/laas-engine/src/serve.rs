@@ -56,6 +56,7 @@ async fn serve(args: ServeArgs) -> anyhow::Result<()> {
         cipher: Arc::new(DatastoreCipher::open(&state.datastore_key())?),
         max_processes: args.max_processes.into(),
         kill_grace: KILL_GRACE,
+        unnoticed: args.unnoticed,
     })
     .await?;
     let app = Arc::new(App {
@@ -86,7 +87,7 @@ async fn run_until(
 ) -> anyhow::Result<()> {
     let mut registrations = engine.registrations();
     let mut sensors = if with_sensors {
-        Some(Sensors::start(engine)?)
+        Some(Sensors::start(engine).await?)
     } else {
         None
     };
@@ -102,6 +103,7 @@ async fn run_until(
                     sensors.stop().await;
                 }
                 sensors = Sensors::start(engine)
+                    .await
                     .inspect_err(|error| {
                         let error = error as &dyn std::error::Error;
                         tracing::error!(error, "no sensor runs until the packs are registered again");

@@ -211,21 +211,32 @@ impl Store {
         .await
     }
 
-    /// Whether the rule is enabled when someone has changed it since it was loaded.
+    /// Whether the rule, or the sensor of this uid, is enabled, if that was ever registered or changed.
     pub async fn rule_enabled(&self, rule: &str) -> Result<Option<bool>> {
         self.read(|connection| rows::rule_enabled(connection, rule))
     }
 
-    /// Overrides what the rule's file says.
-    pub async fn set_rule_enabled(&self, rule: &str, enabled: bool) -> Result<()> {
-        let rule = rule.to_string();
-        self.write(Durability::Process, move |connection| {
-            connection
-                .prepare_cached("INSERT OR REPLACE INTO rule_states (rule, enabled) VALUES (?, ?)")?
-                .execute(params![rule, enabled])?;
+    /// Overrides what the files of these rules and sensors say; a sensor goes by its uid.
+    pub async fn set_enabled(&self, states: Vec<(String, bool)>) -> Result<()> {
+        let (answer, answered) = oneshot::channel();
+        self.set_enabled_then(states, move |result| _ = answer.send(result))?;
+        answered.await.unwrap_or_else(|_| Err(closed()))
+    }
+
+    pub(crate) fn set_enabled_then(
+        &self,
+        states: Vec<(String, bool)>,
+        then: impl FnOnce(Result<()>) + Send + 'static,
+    ) -> Result<()> {
+        let work = move |connection: &Connection| {
+            let mut statement = connection
+                .prepare_cached("INSERT OR REPLACE INTO rule_states (rule, enabled) VALUES (?, ?)")?;
+            for (name, enabled) in states {
+                statement.execute(params![name, enabled])?;
+            }
             Ok(())
-        })
-        .await
+        };
+        self.write_then(Durability::Process, work, then)
     }
 
     pub async fn execution(&self, id: &str) -> Result<Option<Execution>> {

@@ -126,7 +126,8 @@ impl Fog {
         self.one("task", id)
     }
 
-    /// Queues a task that is about the host and the image it has now. FOG does not say the new task's id: it is found by its name.
+    /// Queues a task that is about the host and the image it has now. FOG does not say the new task's id: it is found by its
+    /// name, see [`Task::is_called`].
     ///
     /// # Errors
     /// FOG refuses, or breaks down; it may have queued the task nevertheless.
@@ -278,8 +279,24 @@ fn parse<T: DeserializeOwned>(answer: &Answer) -> Result<T, FogError> {
 }
 
 fn garbled(answer: &Answer) -> FogError {
+    let url = answer.url.clone();
+    // As PHP prints them with `display_errors`, before what the script answers.
+    let is_php = |line: &str| {
+        let kinds = [
+            "Warning:",
+            "Notice:",
+            "Deprecated:",
+            "Fatal error:",
+            "Parse error:",
+        ];
+        kinds.iter().any(|kind| line.contains(kind)) && line.contains(" on line ")
+    };
+    let text = answer.body.replace("<b>", "").replace("</b>", "");
+    if text.lines().any(is_php) {
+        return FogError::PhpMessage { url };
+    }
     FogError::Garbled {
-        url: answer.url.clone(),
+        url,
         content_type: answer.content_type.clone(),
         bytes: answer.body.len(),
     }

@@ -38,6 +38,9 @@ pub enum FogError {
         content_type: String,
         bytes: usize,
     },
+    /// The message itself is not quoted: it may hold what the script was at work on.
+    #[error("PHP printed a message of its own into the answer to `{url}`")]
+    PhpMessage { url: String },
     #[error("FOG knows {count} hosts called `{name}`")]
     HostNotUnique { name: String, count: usize },
     #[error("FOG's list `{what}` has changed {walks} times while it was read")]
@@ -52,8 +55,14 @@ pub enum FogError {
     ImageIncomplete { id: Id, name: String },
     #[error("image {id} (`{name}`) is in no storage group of FOG")]
     ImageNowhere { id: Id, name: String },
-    #[error("image {id} (`{name}`) is in storage groups of FOG ({groups}) that have no node to serve it")]
-    NoStorageNode { id: Id, name: String, groups: String },
+    #[error("FOG has no node to serve image {id} (`{name}`): {reasons}")]
+    NoStorageNode {
+        id: Id,
+        name: String,
+        reasons: String,
+        /// Whether one of them may just have been slow to answer FOG.
+        offline: bool,
+    },
     #[error("FOG says yes and did not {what}")]
     NotDone { what: String },
     #[error("FOG took image {wanted} for `{host}` and still says {}", found.map_or("none".to_owned(), |i| i.to_string()))]
@@ -68,7 +77,10 @@ impl Classify for FogError {
     fn kind(&self) -> Kind {
         match self {
             Self::Http(source) => source.kind(),
-            Self::Broken { .. } | Self::Garbled { .. } | Self::Restless { .. } => Kind::Unreachable,
+            Self::NoStorageNode { offline: true, .. } => Kind::Unreachable,
+            Self::Broken { .. } | Self::Garbled { .. } | Self::PhpMessage { .. } | Self::Restless { .. } => {
+                Kind::Unreachable
+            }
             Self::Missing { .. }
             | Self::HostNotUnique { .. }
             | Self::NoSuchName { .. }
@@ -107,9 +119,12 @@ impl Classify for FogError {
             Self::ImageIncomplete { .. } => "capture it again; it is never deployed under this name",
             Self::ImageNowhere { .. } => "give it a storage group in FOG's Image Management",
             Self::NoStorageNode { .. } => {
-                "enable a node of the group in FOG's Storage Management, with at least one client, or move the image"
+                "in FOG's Storage Management enable a node of the image's group with at least one client, and see that FTP runs on it; or move the image"
             }
             Self::Endless { .. } => "update FOG: it is a build of 1.6 from before its lists had pages",
+            Self::PhpMessage { .. } => {
+                "read it in the error log of FOG's web server, mend its cause, and set `display_errors = Off` in its php.ini"
+            }
             Self::Broken { .. } | Self::NotDone { .. } => "look at the error log of FOG's web server",
             Self::Http(_) | Self::Restless { .. } | Self::Refused { .. } | Self::ImageNotTaken { .. } => {
                 return None;

@@ -55,6 +55,9 @@ pub struct Image {
     /// Where its files are. A list of FOG 1.6 does not say it; [`crate::Fog::image`] finds it out.
     #[serde(default, rename = "storagegroups", deserialize_with = "ids")]
     pub storage_groups: Vec<Id>,
+    /// The name of its primary storage group.
+    #[serde(default, rename = "storagegroupname", deserialize_with = "any_text")]
+    pub(crate) storage_group_name: String,
 }
 
 /// What a task does, `tasktypes` in FOG's database; the number is the type's id there.
@@ -77,11 +80,13 @@ pub enum TaskType {
 #[serde(from = "RawTask")]
 pub struct Task {
     pub id: Option<Id>,
-    /// What whoever made the task called it.
+    /// As FOG stores it, which is not what it was asked to: see [`Task::is_called`].
     pub name: String,
     pub host: Option<Id>,
     pub image: Option<Id>,
     kind: Option<Id>,
+    /// FOG's name of its type, for messages; `type 8` where FOG gives only the id.
+    pub kind_name: String,
     pub state: State,
     /// How far the imaging is, from 0 to 100.
     pub percent: f64,
@@ -182,6 +187,20 @@ impl Task {
     pub fn is(&self, kind: TaskType) -> bool {
         self.kind.map(Id::get) == Some(kind as u64)
     }
+
+    /// Whether this is the task that FOG was asked to call `asked`, for the host that it knows as `host`.
+    ///
+    /// FOG appends ` - <host>` (1.5), or ` - <host> 2026-09-01 10:00:00` (1.6), or nothing (before 1.5)
+    /// (`Host::createImagePackage`). It may cut the name where its column ends, and write quotes and the like as HTML
+    /// entities. A name that merely begins with `asked` is another task's.
+    pub fn is_called(&self, asked: &str, host: &str) -> bool {
+        let (name, host) = (unescaped(&self.name), unescaped(host));
+        let of_host = format!("{} - {host}", unescaped(asked));
+        match name.strip_prefix(&of_host) {
+            Some(time) => is_start_of_time(time),
+            None => name.len() >= unescaped(asked).len() && of_host.starts_with(&name),
+        }
+    }
 }
 
 impl State {
@@ -252,12 +271,16 @@ impl From<RawTask> for Task {
             &raw.data_copied,
             &raw.check_in_time,
         ];
+        let kind = id(&raw.type_id, &raw.kind);
+        let kind_name = raw.kind["name"].as_str().map(str::to_owned);
+        let type_id = || kind.map_or("of an unknown type".to_owned(), |kind| format!("type {kind}"));
         Self {
             id: Id::from_value(&raw.id),
             name: text(&raw.name),
             host: id(&raw.host_id, &raw.host),
             image: id(&raw.image_id, &raw.image),
-            kind: id(&raw.type_id, &raw.kind),
+            kind,
+            kind_name: kind_name.unwrap_or_else(type_id),
             state: match id(&raw.state_id, &raw.state).map(Id::get) {
                 Some(1) => State::Queued,
                 Some(2) => State::CheckedIn,
@@ -272,6 +295,34 @@ impl From<RawTask> for Task {
             sign_of_life: signs.map(text).join("|"),
         }
     }
+}
+
+/// Whether this is ` 2026-09-01 10:00:00`, or its beginning, or nothing.
+fn is_start_of_time(text: &str) -> bool {
+    let form = " 0000-00-00 00:00:00";
+    let fits = |(form, c): (char, char)| {
+        if form == '0' {
+            c.is_ascii_digit()
+        } else {
+            c == form
+        }
+    };
+    text.len() <= form.len() && form.chars().zip(text.chars()).all(fits)
+}
+
+/// Without the entities that PHP's `htmlspecialchars` writes.
+fn unescaped(text: &str) -> String {
+    let entities = [
+        ("&lt;", "<"),
+        ("&gt;", ">"),
+        ("&quot;", "\""),
+        ("&#039;", "'"),
+        ("&#39;", "'"),
+    ];
+    let plain = entities
+        .into_iter()
+        .fold(text.to_owned(), |text, (entity, c)| text.replace(entity, c));
+    plain.replace("&amp;", "&")
 }
 
 fn text(value: &Value) -> String {
@@ -304,7 +355,7 @@ pub(crate) fn optional_number<'de, D: Deserializer<'de>>(deserializer: D) -> Res
     Ok(number(&Value::deserialize(deserializer)?))
 }
 
-fn any_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+pub(crate) fn any_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     Ok(text(&Value::deserialize(deserializer)?))
 }
 
@@ -404,6 +455,38 @@ mod tests {
         }
         let bare: Task = serde_json::from_value(json!({"id": null, "pct": "NaN", "stateID": 99})).unwrap();
         assert_eq!((bare.id, bare.state, bare.percent), (None, State::Unknown, 0.0));
+    }
+
+    #[test]
+    fn a_task_is_known_by_its_name_whatever_fog_makes_of_it() {
+        let asked = "laas r1";
+        for (stored, host, ours) in [
+            ("laas r1", "pod1", true),
+            ("laas r1 - pod1", "pod1", true),
+            ("laas r1 - pod1 2026-09-01 10:00:00", "pod1", true),
+            ("laas r1 - vm-1.1", "vm-1.1", true),
+            ("laas r1 - o&#039;neil", "o'neil", true),
+            ("laas r1 - a&amp;b 2026-09-01 10:00:00", "a&b", true),
+            ("laas r1 - a&amp;b", "a&amp;b", true),
+            // Cut at the end of its column.
+            ("laas r1 - po", "pod1", true),
+            ("laas r1 -", "pod1", true),
+            ("laas r1 - pod1 2026-09-", "pod1", true),
+            ("laas r", "pod1", false),
+            ("", "pod1", false),
+            // Another request, another host, another's words.
+            ("laas r10", "pod1", false),
+            ("laas r10 - pod1", "pod1", false),
+            ("laas r1 - pod10", "pod1", false),
+            ("laas r1 - pod", "pod10", true),
+            ("laas r1 - pod1 2026-09-01 10:00:00 again", "pod1", false),
+            ("laas r1 - pod1 by admin", "pod1", false),
+            ("laas r1 pod1", "pod1", false),
+            ("LAAS R1 - pod1", "pod1", false),
+        ] {
+            let task: Task = serde_json::from_value(json!({"id": 1, "name": stored})).unwrap();
+            assert_eq!(task.is_called(asked, host), ours, "{stored} for {host}");
+        }
     }
 
     #[test]

@@ -1,26 +1,36 @@
 //! Where images lie, and whether one can be deployed from there.
 
-use crate::model::{optional_id, optional_number, truth};
+use crate::model::{any_text, optional_id, optional_number, truth};
 use crate::{Fog, FogError, Id, Image, SnapshotImage};
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 
 /// `nfsGroups` in FOG's database.
 #[derive(Deserialize)]
 struct StorageGroup {
     id: Id,
+    #[serde(default, deserialize_with = "any_text")]
+    name: String,
 }
 
 /// `nfsGroupMembers` in FOG's database.
 #[derive(Deserialize)]
 struct StorageNode {
+    #[serde(default, deserialize_with = "any_text")]
+    name: String,
+    #[serde(default, deserialize_with = "any_text")]
+    ip: String,
     #[serde(default, rename = "storagegroupID", deserialize_with = "optional_id")]
     group: Option<Id>,
     #[serde(default, rename = "isEnabled", deserialize_with = "truth")]
     enabled: bool,
     #[serde(default, rename = "maxClients", deserialize_with = "optional_number")]
-    most_clients: Option<u64>,
-    /// What FOG has just seen of it; 1.5 does not say it.
-    #[serde(default = "online", deserialize_with = "truth")]
+    max_clients: Option<u64>,
+    /// The one of its group that captures go to.
+    #[serde(default, rename = "isMaster", deserialize_with = "truth")]
+    master: bool,
+    /// Whether FOG could just connect to it within a second: to its FTP port (1.5), or to one of several (1.6). Some builds
+    /// leave it out.
+    #[serde(default = "online", deserialize_with = "online_unless_said")]
     online: bool,
 }
 
@@ -44,7 +54,7 @@ impl Fog {
             what: format!("image {id}"),
         })?;
         if image.storage_groups.is_empty() {
-            image.storage_groups = self.storage_groups(id)?;
+            image.storage_groups = self.storage_groups(&image)?;
         }
         Ok(image)
     }
@@ -66,36 +76,80 @@ impl Fog {
         }
         // As `StorageGroup::getOptimalStorageNode` chooses. FOG asks the primary group only, unless its plugin for
         // locations says otherwise: that any group has a node is what can be known from here.
-        let nodes: Vec<StorageNode> = self.list("storagenode", &["storagenode"])?;
-        let serves = |node: &StorageNode| {
-            node.enabled
-                && node.online
-                && node.most_clients.is_some_and(|most| most > 0)
-                && node
-                    .group
-                    .is_some_and(|group| image.storage_groups.contains(&group))
-        };
-        if !nodes.iter().any(serves) {
-            let groups: Vec<_> = image.storage_groups.iter().map(Id::to_string).collect();
-            let groups = groups.join(", ");
-            return Err(FogError::NoStorageNode { id, name, groups });
-        }
-        Ok(())
+        self.check_nodes(image, |_| true)
     }
 
-    /// What 1.6 does not say of an image itself. Without any association FOG takes the first group.
-    fn storage_groups(&self, image: Id) -> Result<Vec<Id>, FogError> {
+    /// Whether FOG could store a capture like this image, as [`Fog::image`] gives it: captures go to a group's master.
+    ///
+    /// # Errors
+    /// No master node of its groups takes one; FOG can't be asked.
+    pub fn check_capturable(&self, image: &Image) -> Result<(), FogError> {
+        self.check_nodes(image, |node| node.master)
+    }
+
+    fn check_nodes(&self, image: &Image, is_meant: impl Fn(&StorageNode) -> bool) -> Result<(), FogError> {
+        let nodes: Vec<StorageNode> = self.list("storagenode", &["storagenode"])?;
+        let (mut reasons, mut offline) = (Vec::new(), false);
+        for group in &image.storage_groups {
+            let members = nodes.iter().filter(|node| node.group == Some(*group));
+            let mut meant = members.filter(|node| is_meant(node)).peekable();
+            if meant.peek().is_none() {
+                reasons.push(format!("storage group {group} has no node for it"));
+            }
+            for node in meant {
+                let Some(reason) = node.unusable() else {
+                    return Ok(());
+                };
+                offline |= node.enabled && !node.online;
+                reasons.push(format!("storage node `{}` {reason}", node.name));
+            }
+        }
+        Err(FogError::NoStorageNode {
+            id: image.id,
+            name: image.name.clone(),
+            reasons: reasons.join(", "),
+            offline,
+        })
+    }
+
+    /// What an image's own object leaves out, in 1.6 and in some answers of 1.5. Without any group FOG takes the first.
+    fn storage_groups(&self, image: &Image) -> Result<Vec<Id>, FogError> {
         let associations: Vec<ImageAssociation> = self.list("imageassociation", &["imageassociation"])?;
-        let of_image = associations.into_iter().filter(|a| a.image == Some(image));
+        let of_image = associations.into_iter().filter(|a| a.image == Some(image.id));
         let groups: Vec<Id> = of_image.filter_map(|a| a.group).collect();
         if !groups.is_empty() {
             return Ok(groups);
         }
         let all: Vec<StorageGroup> = self.list("storagegroup", &["storagegroup"])?;
-        Ok(all.into_iter().map(|group| group.id).min().into_iter().collect())
+        let named = all.iter().find(|group| group.name == image.storage_group_name);
+        let group = named.or_else(|| all.iter().min_by_key(|group| group.id));
+        Ok(group.map(|group| group.id).into_iter().collect())
+    }
+}
+
+impl StorageNode {
+    /// Why FOG would not let it serve an image; `None` if it would.
+    fn unusable(&self) -> Option<String> {
+        if !self.enabled {
+            Some("is disabled".to_owned())
+        } else if self.max_clients.unwrap_or_default() == 0 {
+            Some("takes no clients".to_owned())
+        } else if !self.online {
+            Some(format!(
+                "is offline: FOG can't connect to its FTP port, 21 of {}",
+                self.ip
+            ))
+        } else {
+            None
+        }
     }
 }
 
 fn online() -> bool {
     true
+}
+
+fn online_unless_said<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
+    let said = Option::<serde_json::Value>::deserialize(deserializer)?;
+    said.map_or(Ok(true), |said| truth(said).map_err(serde::de::Error::custom))
 }

@@ -1,127 +1,9 @@
-//! Tenants' keys: checked at the door, one marked line per (booking, user, key).
+//! Tenants' keys: one marked line per (booking, user, key).
 
+use crate::probe;
 use crate::ssh::{Output, Session, SshError};
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use laas_core::names::AccountName;
-use laas_core::{Classify, Kind};
-use std::str::FromStr;
-
-/// Types that OpenSSH 9 accepts by default.
-const TYPES: [&str; 7] = [
-    "ssh-ed25519",
-    "ssh-rsa",
-    "ecdsa-sha2-nistp256",
-    "ecdsa-sha2-nistp384",
-    "ecdsa-sha2-nistp521",
-    "sk-ssh-ed25519@openssh.com",
-    "sk-ecdsa-sha2-nistp256@openssh.com",
-];
-
-/// RSA with 16384 bits, the most that OpenSSH knows, takes 2800; the rest is for a comment.
-const LONGEST: usize = 16 << 10;
-
-/// A public key without options; whatever comment the tenant gave it is left behind.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PublicKey {
-    kind: String,
-    base64: String,
-}
-
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
-pub enum KeyError {
-    #[error("there is no key")]
-    Empty,
-    #[error("there is more than one line; give one key")]
-    Lines,
-    #[error("it is longer than {LONGEST} bytes, which no key is")]
-    Long,
-    #[error("`{0}` is not a type of key that OpenSSH accepts, or there are options before it")]
-    Type(String),
-    #[error("the key is cut or garbled: {0}")]
-    Garbled(&'static str),
-}
-
-impl Classify for KeyError {
-    fn kind(&self) -> Kind {
-        Kind::Input
-    }
-
-    fn hint(&self) -> Option<String> {
-        Some("the user should submit the line of the `.pub` file again".to_owned())
-    }
-}
-
-impl FromStr for PublicKey {
-    type Err = KeyError;
-
-    fn from_str(text: &str) -> Result<Self, KeyError> {
-        let text = text.trim();
-        if text.len() > LONGEST {
-            return Err(KeyError::Long);
-        }
-        if text.lines().count() > 1 || text.contains('\r') {
-            return Err(KeyError::Lines);
-        }
-        let mut words = text.split([' ', '\t']).filter(|w| !w.is_empty());
-        let kind = words.next().ok_or(KeyError::Empty)?;
-        if !TYPES.contains(&kind) {
-            return Err(KeyError::Type(kind.escape_debug().take(40).collect()));
-        }
-        let base64 = words
-            .next()
-            .ok_or(KeyError::Garbled("nothing follows the type"))?;
-        let blob = STANDARD
-            .decode(base64)
-            .map_err(|_| KeyError::Garbled("this is not base64"))?;
-        check_blob(kind, &blob)?;
-        // Encoded anew, so that what is written is what was checked.
-        Ok(Self {
-            kind: kind.to_owned(),
-            base64: STANDARD.encode(blob),
-        })
-    }
-}
-
-/// Length-prefixed fields, the first of which repeats the type (RFC 4253 §6.6, RFC 5656 §3.1, RFC 8709 §4, OpenSSH's
-/// PROTOCOL.u2f).
-fn check_blob(kind: &str, blob: &[u8]) -> Result<(), KeyError> {
-    let mut rest = blob;
-    let mut fields = Vec::new();
-    while !rest.is_empty() {
-        let (length, tail) = rest
-            .split_first_chunk::<4>()
-            .ok_or(KeyError::Garbled("a field is cut"))?;
-        let length = usize::try_from(u32::from_be_bytes(*length)).unwrap_or(usize::MAX);
-        let field = tail.get(..length).ok_or(KeyError::Garbled("a field is cut"))?;
-        fields.push(field);
-        rest = &tail[length..];
-    }
-    if fields.first() != Some(&kind.as_bytes()) {
-        return Err(KeyError::Garbled("the type inside is another one"));
-    }
-    let curve = kind.strip_prefix("ecdsa-sha2-").map(str::as_bytes);
-    let fits = match (kind, &fields[1..]) {
-        ("ssh-ed25519", [key]) | ("sk-ssh-ed25519@openssh.com", [key, _]) => key.len() == 32,
-        // Exponent and modulus; OpenSSH refuses less than 1024 bits.
-        ("ssh-rsa", [_, modulus]) => modulus.len() >= 128,
-        ("sk-ecdsa-sha2-nistp256@openssh.com", [curve, key, _]) => *curve == b"nistp256" && !key.is_empty(),
-        (_, [name, key]) => Some(*name) == curve && !key.is_empty(),
-        _ => false,
-    };
-    if fits {
-        Ok(())
-    } else {
-        Err(KeyError::Garbled("the key has the wrong length"))
-    }
-}
-
-impl PublicKey {
-    /// `type base64`, without a comment.
-    pub fn line(&self) -> String {
-        format!("{} {}", self.kind, self.base64)
-    }
-}
+use laas_core::ssh_key::PublicKey;
 
 /// What marks a line as ours: this booking's, this user's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -156,21 +38,45 @@ fn own_line(line: &[u8]) -> Option<(PublicKey, Mark)> {
     (line == format!("{} {mark}", key.line())).then_some((key, mark))
 }
 
-/// The file with exactly one marked line for each key; every other line stays as it is, whatever it holds.
+/// The key of a login that is being tried, or was when the process died.
+fn trial_line(line: &[u8]) -> Option<PublicKey> {
+    let line = std::str::from_utf8(line).ok()?;
+    let mut words = line
+        .strip_suffix(probe::COMMENT)?
+        .strip_suffix(' ')?
+        .rsplitn(3, ' ');
+    let (base64, kind, options) = (words.next()?, words.next()?, words.next());
+    options
+        .is_none_or(|options| options.starts_with("restrict"))
+        .then_some(())?;
+    format!("{kind} {base64}").parse().ok()
+}
+
+/// The file with exactly one marked line for each key, and without what a trial has left; every other line stays as it
+/// is, whatever it holds.
 fn with_keys(file: &[u8], keys: &[(PublicKey, Mark)]) -> Vec<u8> {
-    let mut wanted = file.to_vec();
-    for (key, mark) in keys {
-        let line = format!("{} {mark}", key.line());
-        if wanted.split(|c| *c == b'\n').any(|l| l == line.as_bytes()) {
+    let lines = keys.iter().map(|(key, mark)| format!("{} {mark}", key.line()));
+    with_lines(without_trial(file), lines)
+}
+
+fn with_lines(mut file: Vec<u8>, lines: impl IntoIterator<Item = String>) -> Vec<u8> {
+    for line in lines {
+        if file.split(|c| *c == b'\n').any(|l| l == line.as_bytes()) {
             continue;
         }
-        if wanted.last().is_some_and(|c| *c != b'\n') {
-            wanted.push(b'\n');
+        if file.last().is_some_and(|c| *c != b'\n') {
+            file.push(b'\n');
         }
-        wanted.extend_from_slice(line.as_bytes());
-        wanted.push(b'\n');
+        file.extend_from_slice(line.as_bytes());
+        file.push(b'\n');
     }
-    wanted
+    file
+}
+
+fn without_trial(file: &[u8]) -> Vec<u8> {
+    let lines = file.split_inclusive(|c| *c == b'\n');
+    let kept = lines.filter(|line| trial_line(line.strip_suffix(b"\n").unwrap_or(line)).is_none());
+    kept.flatten().copied().collect()
 }
 
 /// Which of our lines are meant.
@@ -192,16 +98,16 @@ impl Lines {
     }
 }
 
-/// The file without these lines, and the keys that stood there.
+/// The file without these lines and what a trial has left, and the keys that stood there.
 fn without(file: &[u8], lines: Lines) -> (Vec<u8>, Vec<PublicKey>) {
     let mut removed = Vec::new();
     let mut kept = Vec::with_capacity(file.len());
     for line in file.split_inclusive(|c| *c == b'\n') {
-        match own_line(line.strip_suffix(b"\n").unwrap_or(line)) {
-            Some((key, mark)) if lines.include(mark) => {
-                removed.push(key);
-            }
-            _ => kept.extend_from_slice(line),
+        let text = line.strip_suffix(b"\n").unwrap_or(line);
+        let own = own_line(text).filter(|(_, mark)| lines.include(*mark));
+        match own.map(|(key, _)| key).or_else(|| trial_line(text)) {
+            Some(key) => removed.push(key),
+            None => kept.extend_from_slice(line),
         }
     }
     (kept, removed)
@@ -226,6 +132,20 @@ pub fn add(session: &Session, account: &AccountName, keys: &[(PublicKey, Mark)])
     }
     home.write(session, &wanted)?;
     Ok(true)
+}
+
+/// Puts the line of a [`probe::Probe`] into the account's `authorized_keys`, or takes every such line out.
+///
+/// # Errors
+/// The connection broke or the host refuses.
+pub fn set_trial(session: &Session, account: &AccountName, line: Option<String>) -> Result<(), SshError> {
+    let home = Home::find(session, account)?.ok_or_else(|| Home::without_home(account))?;
+    let present = home.read(session)?;
+    let wanted = with_lines(without_trial(&present), line);
+    if wanted == present {
+        return Ok(());
+    }
+    home.write(session, &wanted)
 }
 
 /// What [`remove`] did.
@@ -346,63 +266,6 @@ mod tests {
     const ED25519: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE";
 
     #[test]
-    fn keys_at_the_door() {
-        let key: PublicKey = format!(" {ED25519}  alice@example; rm -rf /\n").parse().unwrap();
-        assert_eq!(key.line(), ED25519);
-        let blob = "AAAAC3NzaC1lZDI1NTE5AAAAIAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE";
-        let bad = [
-            String::new(),
-            format!("command=\"reboot\" {ED25519}"),
-            format!("{ED25519}\n{ED25519}"),
-            format!("ssh-dss {blob}"),
-            format!("ssh-rsa {blob}"),
-            "ssh-ed25519".to_owned(),
-            "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAITestOnlyKeyForBob bob@example".to_owned(),
-            "ssh-ed25519 $(reboot)".to_owned(),
-            "x".repeat(1 << 20),
-        ];
-        for text in bad {
-            let error = text.parse::<PublicKey>().unwrap_err();
-            assert!(error.to_string().len() < 200, "{error}");
-        }
-    }
-
-    fn key(kind: &str, fields: &[&[u8]]) -> String {
-        let mut blob = Vec::new();
-        for field in [&[kind.as_bytes()], fields].concat() {
-            blob.extend_from_slice(&u32::try_from(field.len()).unwrap().to_be_bytes());
-            blob.extend_from_slice(field);
-        }
-        format!("{kind} {}", STANDARD.encode(blob))
-    }
-
-    #[test]
-    fn the_inside_of_a_key_fits_its_type() {
-        let (short, long) = (&[7; 32][..], &[7; 256][..]);
-        for good in [
-            key("ssh-rsa", &[b"\x01\0\x01", long]),
-            key("ecdsa-sha2-nistp384", &[b"nistp384", long]),
-            key("sk-ssh-ed25519@openssh.com", &[short, b"ssh:"]),
-            key(
-                "sk-ecdsa-sha2-nistp256@openssh.com",
-                &[b"nistp256", long, b"ssh:"],
-            ),
-        ] {
-            assert_eq!(good.parse::<PublicKey>().unwrap().line(), good);
-        }
-        for bad in [
-            key("ssh-rsa", &[b"\x01\0\x01", short]),
-            key("ssh-rsa", &[long]),
-            key("ssh-ed25519", &[long]),
-            key("ssh-ed25519", &[short, short]),
-            key("ecdsa-sha2-nistp256", &[b"nistp521", long]),
-            key("ssh-rsa", &[b"\x01\0\x01", &vec![7; 1 << 20]]),
-        ] {
-            bad.parse::<PublicKey>().unwrap_err();
-        }
-    }
-
-    #[test]
     fn one_line_per_booking_user_and_key() {
         let key: PublicKey = ED25519.parse().unwrap();
         let (one, two) = (Mark { job: 1, user: 3 }, Mark { job: 2, user: 3 });
@@ -422,6 +285,24 @@ mod tests {
         );
         let (kept, removed) = without(&kept, Lines::Of(Mark { job: 1, user: 3 }));
         assert_eq!((kept, removed), ([&foreign[..], b"\n"].concat(), vec![key]));
+    }
+
+    #[test]
+    fn what_a_trial_left_goes_with_every_write() {
+        let key: PublicKey = ED25519.parse().unwrap();
+        let mark = Mark { job: 1, user: 3 };
+        let foreign = b"restrict ssh-rsa AAAA my laas-login-trial\n# laas-login-trial\n";
+        for options in ["", "restrict ", "restrict,expiry-time=\"20260101\" "] {
+            let left = format!("{options}{ED25519} laas-login-trial\n");
+            let file = [&foreign[..], left.as_bytes()].concat();
+            let ours = format!("{ED25519} {mark}\n");
+            assert_eq!(
+                with_keys(&file, &[(key.clone(), mark)]),
+                [&foreign[..], ours.as_bytes()].concat()
+            );
+            let other = Lines::OfJob(9);
+            assert_eq!(without(&file, other), (foreign.to_vec(), vec![key.clone()]));
+        }
     }
 
     #[test]

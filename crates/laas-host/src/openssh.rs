@@ -6,6 +6,9 @@ use laas_core::names::AccountName;
 use laas_core::scratch::Scratch;
 use laas_core::wait::Deadline;
 
+/// Why OpenSSH's server ends a connection (auth.c), after the number of the reason (RFC 4253 §11.1).
+const TOO_MANY_FAILURES: &str = ":2: Too many authentication failures";
+
 /// Whether the server would let the holder of `public_key` in: OpenSSH's client offers the public half only, and the
 /// server says whether it would accept a signature (RFC 4252 §7). Nobody's private key is needed.
 ///
@@ -60,11 +63,20 @@ pub fn accepts_key(
 /// the ways to go on before any key is offered, in answer to the client's first request (RFC 4252 §5.2).
 fn answer_to_offer(log: &str) -> Option<bool> {
     let mut offered = false;
-    for line in log.lines().filter_map(|line| line.strip_prefix("debug1: ")) {
-        match line {
-            _ if line.starts_with("Offering public key:") => offered = true,
-            _ if offered && line.starts_with("Server accepts key:") => return Some(true),
-            _ if offered && line.starts_with("Authentications that can continue:") => return Some(false),
+    for line in log.lines() {
+        match line.strip_prefix("debug1: ") {
+            Some(line) if line.starts_with("Offering public key:") => offered = true,
+            Some(line) if offered && line.starts_with("Server accepts key:") => return Some(true),
+            Some(line) if offered && line.starts_with("Authentications that can continue:") => {
+                return Some(false);
+            }
+            // The first key that it refuses is the last, with `MaxAuthTries 1`.
+            None if offered
+                && line.starts_with("Received disconnect from ")
+                && line.ends_with(TOO_MANY_FAILURES) =>
+            {
+                return Some(false);
+            }
             _ => {}
         }
     }
@@ -110,6 +122,15 @@ debug1: Next authentication method: publickey
                  debug1: No more authentication methods to try.\n\
                  opnfv@127.0.0.9: Permission denied (publickey,keyboard-interactive).\n",
                 Some(false),
+            ),
+            (
+                "Received disconnect from 127.0.0.9 port 20229:2: Too many authentication failures\n\
+                 Disconnected from 127.0.0.9 port 20229\n",
+                Some(false),
+            ),
+            (
+                "Received disconnect from 127.0.0.9 port 20229:11: Bye Bye\n",
+                None,
             ),
             ("Connection closed by 127.0.0.9 port 20229\n", None),
             ("a banner: debug1: Server accepts key: yes\n", None),

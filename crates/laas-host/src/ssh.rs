@@ -1,10 +1,13 @@
 //! One SSH connection: login with the pack's key, a pinned host key, commands and whole files.
 
+use crate::algorithms;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 use laas_core::names::AccountName;
+use laas_core::secret::RandomError;
 use laas_core::wait::{Backoff, Deadline, Ended};
-use laas_core::{Classify, Kind};
+use laas_core::{Classify, Kind, Secret};
+use sha2::Digest as _;
 use std::io::{Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
 use std::path::PathBuf;
@@ -20,6 +23,10 @@ pub const TEMPORARY: &str = ".laas-new";
 const CUT_SHORT: Duration = Duration::from_millis(10);
 /// More than any command here prints.
 const OUTPUT_LIMIT: u64 = 4 << 20;
+/// Of what comes from a channel: that in base64, and what is printed around it.
+const READ_LIMIT: usize = 8 << 20;
+/// What is quoted of what a shell prints, in characters.
+const LONGEST_QUOTE: usize = 200;
 
 /// Who logs in where.
 #[derive(Debug, Clone)]
@@ -61,6 +68,8 @@ pub enum SshError {
     },
     #[error("`{address}` does not speak SSH in time")]
     Handshake { address: String, source: ssh2::Error },
+    #[error("`{address}` and the pack have no algorithm in common: {what}")]
+    NoCommonAlgorithm { address: String, what: String },
     #[error("the host key of `{address}` is {found}, not the pinned {pinned}")]
     HostKey {
         address: String,
@@ -72,6 +81,18 @@ pub enum SshError {
         address: String,
         user: AccountName,
         key_file: PathBuf,
+        source: ssh2::Error,
+    },
+    #[error("`{address}` accepts the key for `{user}` and wants `{methods}`, too")]
+    MoreAsked {
+        address: String,
+        user: AccountName,
+        methods: String,
+    },
+    #[error("`{address}` ends the connection of `{user}` before it is logged in")]
+    Ended {
+        address: String,
+        user: AccountName,
         source: ssh2::Error,
     },
     #[error("can't use the private key `{key_file}`")]
@@ -87,15 +108,28 @@ pub enum SshError {
     },
     #[error("`{what}` ended with {how}")]
     Failed { what: String, how: String },
+    #[error("`{address}` lets `{user}` in and runs no command, but prints `{said}`")]
+    Shell {
+        address: String,
+        user: AccountName,
+        said: String,
+    },
 }
 
 impl Classify for SshError {
     fn kind(&self) -> Kind {
         match self {
-            Self::Resolve { .. } | Self::Connect { .. } | Self::Handshake { .. } | Self::Lost { .. } => {
-                Kind::Unreachable
-            }
-            Self::HostKey { .. } | Self::Login { .. } | Self::Failed { .. } => Kind::Refused,
+            Self::Resolve { .. }
+            | Self::Connect { .. }
+            | Self::Handshake { .. }
+            | Self::Ended { .. }
+            | Self::Lost { .. } => Kind::Unreachable,
+            Self::HostKey { .. }
+            | Self::NoCommonAlgorithm { .. }
+            | Self::Login { .. }
+            | Self::MoreAsked { .. }
+            | Self::Failed { .. }
+            | Self::Shell { .. } => Kind::Refused,
             Self::KeyFile { .. } => Kind::Input,
             Self::Deadline { source } => source.kind(),
             Self::Cancelled => Kind::Cancelled,
@@ -108,6 +142,13 @@ impl Classify for SshError {
             Self::Login { .. } => {
                 Some("is the pack's public key in the image's `authorized_keys`?".to_owned())
             }
+            Self::NoCommonAlgorithm { .. } => Some(
+                "allow one of the pack's in the SSH server's configuration of the image, or make it the host key it lacks"
+                    .to_owned(),
+            ),
+            Self::Shell { user, .. } => Some(format!(
+                "look at the shell of `{user}`, its start-up files and `ForceCommand`: `ssh {user}@… true` must work"
+            )),
             Self::Deadline { source } => source.hint(),
             _ => None,
         }
@@ -117,6 +158,8 @@ impl Classify for SshError {
 /// A login that stands.
 pub struct Session {
     session: ssh2::Session,
+    /// Who is logged in.
+    pub user: AccountName,
     /// The address that answered.
     pub address: String,
     pub host_key: HostKey,
@@ -202,7 +245,7 @@ impl Login {
         std::thread::scope(|scope| {
             let addresses = self.addresses.iter();
             let threads: Vec<_> = addresses
-                .map(|address| scope.spawn(move || self.shake_hands(address, call, &deadline)))
+                .map(|address| scope.spawn(move || shake_hands(address, self.port, call, &deadline)))
                 .collect();
             let answers = threads.into_iter().filter_map(|thread| thread.join().ok()?.ok());
             answers.map(|(_, key)| key).collect()
@@ -216,81 +259,98 @@ impl Login {
         call: Duration,
         deadline: &Deadline,
     ) -> Result<Session, SshError> {
-        let (session, host_key) = self.shake_hands(address, call, deadline)?;
-        if let HostKeyPolicy::Pinned(pinned) = policy
-            && *pinned != host_key
-        {
-            return Err(SshError::HostKey {
-                address: address.to_owned(),
-                found: host_key.fingerprint(),
-                pinned: pinned.fingerprint(),
-            });
+        let (session, host_key) = shake_hands(address, self.port, call, deadline)?;
+        if let HostKeyPolicy::Pinned(pinned) = policy {
+            host_key.verify(pinned, address)?;
         }
         session
             .userauth_pubkey_file(self.user.as_str(), None, &self.key_file, None)
-            .map_err(|source| self.login_error(address, source))?;
+            .map_err(|source| self.login_error(&session, address, source))?;
         session.set_timeout(u32::try_from(call.as_millis()).unwrap_or(u32::MAX).max(1));
         Ok(Session {
             session,
+            user: self.user.clone(),
             address: address.to_owned(),
             host_key,
         })
     }
 
-    /// A connection that is encrypted, to whoever holds the key.
-    fn shake_hands(
-        &self,
-        address: &str,
-        call: Duration,
-        deadline: &Deadline,
-    ) -> Result<(ssh2::Session, HostKey), SshError> {
-        let resolve = |source| SshError::Resolve {
-            address: address.to_owned(),
-            source,
-        };
-        let socket_address = (address, self.port)
-            .to_socket_addrs()
-            .map_err(resolve)?
-            .next()
-            .ok_or_else(|| resolve(std::io::Error::other("the name has no address")))?;
-        let connect = |source| SshError::Connect {
-            address: address.to_owned(),
-            port: self.port,
-            source,
-        };
-        let stream =
-            TcpStream::connect_timeout(&socket_address, deadline.cap(CONNECT_TIMEOUT)).map_err(connect)?;
-        stream.set_nodelay(true).map_err(connect)?;
-        let handshake = |source| SshError::Handshake {
-            address: address.to_owned(),
-            source,
-        };
-        let mut session = ssh2::Session::new().map_err(handshake)?;
-        let timeout = u32::try_from(deadline.cap(call).as_millis()).unwrap_or(u32::MAX);
-        session.set_timeout(timeout.max(1));
-        session.set_tcp_stream(stream);
-        session.handshake().map_err(handshake)?;
-        let host_key = HostKey::of(&session)
-            .ok_or_else(|| handshake(ssh2::Error::new(ssh2::ErrorCode::Session(-5), "no host key")))?;
-        Ok((session, host_key))
-    }
-}
-
-impl Login {
-    /// libssh2's codes (libssh2.h): -16 the key file, -18 and -19 the server's no; the rest is the connection.
-    fn login_error(&self, address: &str, source: ssh2::Error) -> SshError {
-        let (address, key_file) = (address.to_owned(), self.key_file.clone());
+    /// libssh2's codes (libssh2.h): -16 the key file, -18 and -19 the server's no; -7, -13 and -43 the connection, which
+    /// the server may have ended; the rest is the connection, too.
+    fn login_error(&self, session: &ssh2::Session, address: &str, source: ssh2::Error) -> SshError {
+        let (address, user, key_file) = (address.to_owned(), self.user.clone(), self.key_file.clone());
         match source.code() {
             ssh2::ErrorCode::Session(-16) => SshError::KeyFile { key_file, source },
-            ssh2::ErrorCode::Session(-18 | -19) => SshError::Login {
+            // After a key that was right the server lists what it wants beside it (RFC 4252 §5.1).
+            ssh2::ErrorCode::Session(-18 | -19) => match session.auth_methods(user.as_str()) {
+                Ok(methods) if !methods.split(',').any(|method| method == "publickey") => {
+                    SshError::MoreAsked {
+                        address,
+                        user,
+                        methods: methods.chars().take(LONGEST_QUOTE).collect(),
+                    }
+                }
+                _ => SshError::Login {
+                    address,
+                    user,
+                    key_file,
+                    source,
+                },
+            },
+            ssh2::ErrorCode::Session(-7 | -13 | -43) => SshError::Ended {
                 address,
-                user: self.user.clone(),
-                key_file,
+                user,
                 source,
             },
             _ => SshError::Handshake { address, source },
         }
     }
+}
+
+/// A connection that is encrypted, to whoever holds the key.
+fn shake_hands(
+    address: &str,
+    port: u16,
+    call: Duration,
+    deadline: &Deadline,
+) -> Result<(ssh2::Session, HostKey), SshError> {
+    let resolve = |source| SshError::Resolve {
+        address: address.to_owned(),
+        source,
+    };
+    let socket_address = (address, port)
+        .to_socket_addrs()
+        .map_err(resolve)?
+        .next()
+        .ok_or_else(|| resolve(std::io::Error::other("the name has no address")))?;
+    let connect = |source| SshError::Connect {
+        address: address.to_owned(),
+        port,
+        source,
+    };
+    let stream =
+        TcpStream::connect_timeout(&socket_address, deadline.cap(CONNECT_TIMEOUT)).map_err(connect)?;
+    stream.set_nodelay(true).map_err(connect)?;
+    let handshake = |source| SshError::Handshake {
+        address: address.to_owned(),
+        source,
+    };
+    let mut session = ssh2::Session::new().map_err(handshake)?;
+    let timeout = u32::try_from(deadline.cap(call).as_millis()).unwrap_or(u32::MAX);
+    session.set_timeout(timeout.max(1));
+    session.set_tcp_stream(stream);
+    session.handshake().map_err(|source| {
+        match algorithms::mismatch(&session, socket_address, deadline.cap(CONNECT_TIMEOUT)) {
+            Some(what) => SshError::NoCommonAlgorithm {
+                address: address.to_owned(),
+                what,
+            },
+            None => handshake(source),
+        }
+    })?;
+    let host_key = HostKey::of(&session)
+        .ok_or_else(|| handshake(ssh2::Error::new(ssh2::ErrorCode::Session(-5), "no host key")))?;
+    Ok((session, host_key))
 }
 
 impl HostKey {
@@ -305,19 +365,69 @@ impl HostKey {
         })
     }
 
+    fn verify(&self, pinned: &Self, address: &str) -> Result<(), SshError> {
+        if self == pinned {
+            return Ok(());
+        }
+        Err(SshError::HostKey {
+            address: address.to_owned(),
+            found: self.fingerprint(),
+            pinned: pinned.fingerprint(),
+        })
+    }
+
     /// As `ssh-keygen -l` prints it: `SHA256:…`.
     pub fn fingerprint(&self) -> String {
-        use sha2::Digest;
         let bytes = STANDARD.decode(&self.base64).unwrap_or_default();
         format!("SHA256:{}", STANDARD_NO_PAD.encode(sha2::Sha256::digest(bytes)))
     }
 }
 
 impl Session {
-    /// Runs a command; every word is quoted for the remote shell.
+    /// Logs in to the same server as somebody else, with a private key in OpenSSH's format.
     ///
     /// # Errors
-    /// The connection broke, a signal killed the command, or it prints without end. Any exit code is a result.
+    /// As [`Login::connect_once`].
+    pub fn login_as(
+        &self,
+        port: u16,
+        user: &AccountName,
+        key: &Secret,
+        call: Duration,
+        deadline: &Deadline,
+    ) -> Result<Self, SshError> {
+        let address = self.address.clone();
+        let (session, host_key) = shake_hands(&address, port, call, deadline)?;
+        host_key.verify(&self.host_key, &address)?;
+        let login = Login {
+            addresses: vec![address.clone()],
+            port,
+            user: user.clone(),
+            key_file: PathBuf::new(),
+        };
+        session
+            .userauth_pubkey_memory(user.as_str(), None, key.expose(), None)
+            .map_err(|source| login.login_error(&session, &address, source))?;
+        Ok(Self {
+            session,
+            user: login.user,
+            address,
+            host_key,
+        })
+    }
+
+    /// The server's version, if it is OpenSSH: 9.2 is (9, 2).
+    pub fn openssh_version(&self) -> Option<(u32, u32)> {
+        let (_, version) = self.session.banner()?.split_once("OpenSSH_")?;
+        let mut numbers = version.split(|c: char| !c.is_ascii_digit()).map(str::parse);
+        Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
+    }
+
+    /// Runs a command. What it prints is told from what a shell's start-up files print, see [`Frame`].
+    ///
+    /// # Errors
+    /// The connection broke, the account's shell runs no command, a signal killed the command, or it prints without
+    /// end. Any exit code is a result.
     pub fn exec(&self, words: &[&str], stdin: &[u8]) -> Result<Output, SshError> {
         let (output, stdout) = self.exec_bytes(words, stdin)?;
         let stdout = String::from_utf8_lossy(&stdout).into_owned();
@@ -329,7 +439,6 @@ impl Session {
     /// # Errors
     /// As [`Session::exec`].
     pub fn exec_bytes(&self, words: &[&str], stdin: &[u8]) -> Result<(Output, Vec<u8>), SshError> {
-        let line: Vec<_> = words.iter().map(|w| quote(w)).collect();
         let what = words.first().copied().unwrap_or_default().to_owned();
         let lost = |source: Box<dyn std::error::Error + Send + Sync>| SshError::Lost {
             what: what.clone(),
@@ -339,34 +448,57 @@ impl Session {
             what: what.clone(),
             how,
         };
+        let frame = Frame::new(words).map_err(|e| failed(e.to_string()))?;
         let mut channel = self.session.channel_session().map_err(|e| lost(e.into()))?;
-        channel.exec(&line.join(" ")).map_err(|e| lost(e.into()))?;
-        channel.write_all(stdin).map_err(|e| lost(e.into()))?;
-        channel.send_eof().map_err(|e| lost(e.into()))?;
+        channel.exec(&frame.command).map_err(|e| lost(e.into()))?;
         let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
-        channel
-            .stream(0)
-            .take(OUTPUT_LIMIT)
-            .read_to_end(&mut stdout)
-            .map_err(|e| lost(e.into()))?;
-        if stdout.len() as u64 == OUTPUT_LIMIT {
+        let mut read_until =
+            |channel: &mut ssh2::Channel, end: &str| read_until(&mut channel.stream(0), &mut stdout, end);
+        // A start-up file that reads, too, must not get what the command is to read.
+        let begun = read_until(&mut channel, &frame.begin()).map_err(|e| lost(e.into()))?;
+        let mut given = Ok(());
+        if begun {
+            given = channel.write_all(stdin);
+        }
+        // A command may end without having read anything: its exit code says more than a channel that is closed.
+        given = given.and(channel.send_eof().map_err(std::io::Error::from));
+        let ended = begun && read_until(&mut channel, &frame.end()).map_err(|e| lost(e.into()))?;
+        if stdout.len() > READ_LIMIT {
             return Err(failed(format!("more than {OUTPUT_LIMIT} bytes of output")));
         }
-        channel
+        let closed = channel
             .stderr()
             .take(OUTPUT_LIMIT)
             .read_to_end(&mut stderr)
-            .map_err(|e| lost(e.into()))?;
-        channel.wait_close().map_err(|e| lost(e.into()))?;
-        // libssh2 reports exit status 0 for a command that a signal killed.
-        let signal = channel.exit_signal().map_err(|e| lost(e.into()))?;
-        if let Some(name) = signal.exit_signal {
-            return Err(failed(format!("signal {name}")));
+            .and_then(|_| channel.wait_close().map_err(std::io::Error::from));
+        if !ended {
+            closed.map_err(|e| lost(e.into()))?;
+            // libssh2 reports exit status 0 for a command that a signal killed.
+            let signal = channel.exit_signal().map_err(|e| lost(e.into()))?;
+            if let Some(name) = signal.exit_signal {
+                return Err(failed(format!("signal {name}")));
+            }
+            if begun {
+                return Err(lost("the command was cut off".into()));
+            }
+            return Err(SshError::Shell {
+                address: self.address.clone(),
+                user: self.user.clone(),
+                said: said(&[stdout, stderr].concat()),
+            });
+        }
+        let (code, stdout) = frame.output(&stdout).map_err(failed)?;
+        // How a shell tells that a signal killed a command.
+        if (129..=192).contains(&code) {
+            return Err(failed(format!("signal {}", code - 128)));
+        }
+        if code == 0 {
+            given.map_err(|e| lost(e.into()))?;
         }
         let output = Output {
-            code: channel.exit_status().map_err(|e| lost(e.into()))?,
+            code,
             stdout: String::new(),
-            stderr: String::from_utf8_lossy(&stderr).into_owned(),
+            stderr: frame.stderr(&stderr),
         };
         Ok((output, stdout))
     }
@@ -436,6 +568,101 @@ impl Output {
     }
 }
 
+/// A command in a form that every account's shell takes, sh(1) or not, and that shows which of the output is the
+/// command's: root's `.bashrc` may print a greeting, set a title, or start something that prints when it likes. After a
+/// mark of this call alone the command is given its stdin. What it prints and its exit code come in base64 between two
+/// more marks, with their digest.
+struct Frame {
+    mark: String,
+    command: String,
+}
+
+impl Frame {
+    fn new(words: &[&str]) -> Result<Self, RandomError> {
+        let mark = Secret::random(32)?.expose().to_owned();
+        let words: Vec<_> = words.iter().map(|w| quote(w)).collect();
+        let (words, most) = (words.join(" "), OUTPUT_LIMIT + 64);
+        let script = format!(
+            r#"m={mark}; echo "$m begin" >&2; echo "$m begin"
+o=$({{ {words}
+printf '\n%s' "$?"; }} | head -c {most} | base64)
+printf '%s\n' "$m output" "$o" "$(printf %s "$o" | sha256sum) $m end""#
+        );
+        // Nothing in the line is special to any shell: csh takes no line break in quotes, and `!` has a meaning there.
+        let script = STANDARD.encode(script);
+        Ok(Self {
+            mark,
+            command: format!(r#"exec /bin/sh -c 'eval "$(printf %s {script}|base64 -d)"'"#),
+        })
+    }
+
+    fn begin(&self) -> String {
+        format!("{} begin\n", self.mark)
+    }
+
+    fn end(&self) -> String {
+        format!(" {} end\n", self.mark)
+    }
+
+    /// The exit code and the output, or what is wrong with them.
+    fn output(&self, stdout: &[u8]) -> Result<(i32, Vec<u8>), String> {
+        let own = after(stdout, &format!("{} output\n", self.mark));
+        let own = own.and_then(|own| std::str::from_utf8(own).ok());
+        let sent = own.and_then(|own| own.split_once(&self.end())?.0.rsplit_once('\n'));
+        let whole = sent.and_then(|(encoded, digest)| {
+            let bytes = sha2::Sha256::digest(encoded);
+            let own: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+            let encoded: String = encoded.lines().collect();
+            (digest.split(' ').next()? == own).then(|| STANDARD.decode(encoded).ok())?
+        });
+        let mut output = whole.ok_or("output that something else on the host prints into")?;
+        if output.len() as u64 > OUTPUT_LIMIT {
+            return Err(format!("more than {OUTPUT_LIMIT} bytes of output"));
+        }
+        let end = output.iter().rposition(|c| *c == b'\n').unwrap_or_default();
+        let code = std::str::from_utf8(&output[end..]).ok();
+        let code = code.and_then(|code| code.trim().parse().ok());
+        output.truncate(end);
+        Ok((code.ok_or("no exit code")?, output))
+    }
+
+    fn stderr(&self, stderr: &[u8]) -> String {
+        String::from_utf8_lossy(after(stderr, &self.begin()).unwrap_or(stderr)).into_owned()
+    }
+}
+
+/// What follows `needle`, if it is there.
+fn after<'a>(text: &'a [u8], needle: &str) -> Option<&'a [u8]> {
+    let at = text.windows(needle.len()).position(|w| w == needle.as_bytes())?;
+    Some(&text[at + needle.len()..])
+}
+
+/// Reads on until `needle` is in `text`. Whether it is; not if there is no more, or more than [`READ_LIMIT`].
+fn read_until(stream: &mut impl Read, text: &mut Vec<u8>, needle: &str) -> std::io::Result<bool> {
+    let (mut searched, mut chunk) = (0, vec![0; 64 << 10]);
+    loop {
+        if after(&text[searched..], needle).is_some() {
+            return Ok(true);
+        }
+        searched = text.len().saturating_sub(needle.len());
+        let length = stream.read(&mut chunk)?;
+        if length == 0 || text.len() > READ_LIMIT {
+            return Ok(false);
+        }
+        text.extend_from_slice(&chunk[..length]);
+    }
+}
+
+/// What a shell printed last, for people.
+fn said(output: &[u8]) -> String {
+    let text = String::from_utf8_lossy(output);
+    let lines = text.lines().map(|line| line.replace(char::is_control, " "));
+    let last = lines
+        .map(|line| line.trim().to_owned())
+        .rfind(|line| !line.is_empty());
+    last.unwrap_or_default().chars().take(LONGEST_QUOTE).collect()
+}
+
 /// Quotes a word for a POSIX shell.
 fn quote(word: &str) -> String {
     format!("'{}'", word.replace('\'', r"'\''"))
@@ -443,6 +670,31 @@ fn quote(word: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn a_commands_line_has_nothing_that_a_shell_takes_otherwise() {
+        let hostile = "a'b !! $x `y` \"c\"\n#;\\";
+        let frame = super::Frame::new(&["printf", "%s", hostile]).unwrap();
+        assert!(!frame.command.contains(['!', '\n', '\\']), "{}", frame.command);
+        assert_eq!(frame.command.matches('\'').count(), 2);
+    }
+
+    #[test]
+    fn what_others_print_is_no_output() {
+        let frame = super::Frame::new(&["cat"]).unwrap();
+        let output = std::process::Command::new("bash")
+            .args(["-c", &format!("printf 'title> '; {}", frame.command)])
+            .stdin(std::process::Stdio::null())
+            .output()
+            .unwrap();
+        let printed = output.stdout;
+        assert_eq!(frame.output(&printed), Ok((0, vec![])));
+        let text = String::from_utf8(printed).unwrap();
+        let between = text.replace(" begin\n", " begin\nlate\n") + "later";
+        assert_eq!(frame.output(between.as_bytes()), Ok((0, vec![])));
+        let inside = text.replace(" output\n", " output\nlate\n");
+        assert!(frame.output(inside.as_bytes()).is_err());
+    }
+
     #[test]
     fn a_word_stays_a_word() {
         for word in ["", "a b", "$(reboot)", "'; rm -rf /; '", "a\nb", "`x`", "\\"] {

@@ -22,6 +22,12 @@ pub enum Kind {
     Html,
     /// The real answer, cut in the middle.
     CutJson,
+    /// The work is done, and of the answer comes a blank now and then, for ever.
+    Trickle,
+    /// HTTP 403 to everything, as a dashboard answers while its database restarts.
+    Http403,
+    /// HTTP 502 with a page of HTML: the proxy is there, the peer is not.
+    Http502,
     /// The peer no longer knows the credentials.
     WrongCredentials,
     /// The peer says yes and does nothing.
@@ -56,6 +62,7 @@ impl Peer {
         match (self, kind) {
             (_, Kind::Refuse | Kind::Hang) | (Self::Fog, Kind::LieDone) => true,
             (_, Kind::LieDone) => false,
+            (_, Kind::Http403) => *self == Self::Dashboard,
             // A real slapd cannot be made to lie, and a directory speaks no
             // JSON that could be cut.
             (Self::Ldap, kind) => kind == Kind::WrongCredentials,
@@ -137,7 +144,10 @@ impl Faults {
     pub fn set(&self, peer: Peer, fault: impl Into<Fault>) -> Result<(), FaultError> {
         let fault = fault.into();
         let http = self.0.http.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_of_http = matches!(fault.kind, Kind::Http500 | Kind::Html | Kind::CutJson);
+        let is_of_http = matches!(
+            fault.kind,
+            Kind::Http500 | Kind::Http502 | Kind::Html | Kind::CutJson | Kind::Trickle
+        );
         if !(peer.can(fault.kind) || is_of_http && http.contains(&peer)) {
             return Err(FaultError::Impossible {
                 peer,

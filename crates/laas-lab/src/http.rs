@@ -3,23 +3,30 @@
 use std::convert::Infallible;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
 
 use axum::Router;
-use axum::body::{Body, to_bytes};
+use axum::body::{Body, Bytes, to_bytes};
 use axum::http::{HeaderValue, Request, Response, StatusCode, header};
-use hyper::body::Incoming;
+use hyper::body::{Frame, Incoming};
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::{Interval, interval};
 use tokio_rustls::TlsAcceptor;
 
 use crate::faults::{Faults, Kind, Peer};
 
 /// The largest answer that is cut in the middle.
 const MAX_BODY: usize = 64 << 20;
+
+/// Between two bytes of a trickle.
+const TRICKLE: Duration = Duration::from_millis(100);
 
 /// Headers that hold credentials, one of each peer. FOG's global token stays:
 /// a user's token that was revoked is the likelier mishap.
@@ -145,6 +152,10 @@ async fn answer(
                 "<h1>Server Error (500)</h1>",
             ));
         }
+        Some(Kind::Http403) => return Ok(page(StatusCode::FORBIDDEN, "<h1>403 Forbidden</h1>")),
+        Some(Kind::Http502) => {
+            return Ok(page(StatusCode::BAD_GATEWAY, "<h1>502 Bad Gateway</h1>"));
+        }
         Some(Kind::Html) => {
             return Ok(page(
                 StatusCode::OK,
@@ -164,10 +175,15 @@ async fn answer(
         Some(Kind::Lie) => {
             request.extensions_mut().insert(Lie);
         }
-        Some(Kind::CutJson | Kind::LieDone) | None => {}
+        Some(Kind::CutJson | Kind::Trickle | Kind::LieDone) | None => {}
     }
     let result: Result<_, Infallible> = TowerToHyperService::new(router).call(request).await;
     let Ok(response) = result;
+    if fault == Some(Kind::Trickle) {
+        let (mut parts, _) = response.into_parts();
+        parts.headers.remove(header::CONTENT_LENGTH);
+        return Ok(Response::from_parts(parts, Body::new(Trickle(interval(TRICKLE)))));
+    }
     if fault != Some(Kind::CutJson) {
         return Ok(response);
     }
@@ -176,6 +192,22 @@ async fn answer(
     parts.headers.remove(header::CONTENT_LENGTH);
     let half = whole.slice(..whole.len() / 2);
     Ok(Response::from_parts(parts, half.into()))
+}
+
+/// A body of blanks, which JSON may begin with, that never ends.
+struct Trickle(Interval);
+
+impl hyper::body::Body for Trickle {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let blank = |_| Some(Ok(Frame::data(Bytes::from_static(b" "))));
+        self.0.poll_tick(context).map(blank)
+    }
 }
 
 fn page(status: StatusCode, html: &'static str) -> Response<Body> {

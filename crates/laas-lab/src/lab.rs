@@ -369,7 +369,7 @@ async fn tick(dashboard: Dashboard, pace: Pace) {
     let mut period = tokio::time::interval(pace.poll);
     loop {
         period.tick().await;
-        dashboard.tick();
+        dashboard.tick_between_jobs();
     }
 }
 

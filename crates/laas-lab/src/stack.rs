@@ -111,6 +111,8 @@ impl Stack {
             .arg("--state")
             .arg(self.options.state.join("engine"))
             .args(["--listen", &self.address.to_string()])
+            .arg("--unnoticed")
+            .arg(self.unnoticed())
             .args(sensors.then_some("--sensors"))
             .env("LAAS_LOCK_DIR", self.options.state.join("locks"))
             .stdin(Stdio::null())
@@ -159,6 +161,22 @@ impl Stack {
             Some(mut child) => child.kill().await,
             None => Ok(()),
         }
+    }
+
+    /// SIGKILL of an action's process whose end the engine does not notice, as StackStorm's API answers when the action
+    /// runner is killed with it: its execution stays `running`.
+    ///
+    /// # Errors
+    /// The operating system refuses.
+    pub fn kill_unnoticed(&self, process: u32) -> io::Result<()> {
+        std::fs::create_dir_all(self.unnoticed())?;
+        std::fs::write(self.unnoticed().join(process.to_string()), "")?;
+        signal(process, libc::SIGKILL);
+        Ok(())
+    }
+
+    fn unnoticed(&self) -> PathBuf {
+        self.options.state.join("unnoticed")
     }
 
     /// The engine's process, for measurements.

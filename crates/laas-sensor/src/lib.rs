@@ -4,7 +4,9 @@
 //! Nothing that a peer answers ends it, but for the engine's refusal of its token: StackStorm gives a sensor one for a
 //! day and a new one when it is started again.
 
+pub mod lost_actions;
 pub mod schedule;
+pub mod watchdog;
 
 use laas_core::config::Config;
 use laas_core::datastore::{Datastore, DatastoreError};
@@ -13,7 +15,7 @@ use laas_core::failure::Context as _;
 use laas_core::ledger::Record;
 use laas_core::names::TaskId;
 use laas_core::wait::{self, Deadline, Ended, Stop};
-use laas_core::{Failure, action, config, failure, ledger};
+use laas_core::{Failure, Kind, action, config, failure, ledger};
 use laas_dashboard::{Dashboard, DashboardError, List};
 use schedule::{Piece, Schedule, left_over, unfinished};
 use serde_json::json;
@@ -21,6 +23,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::mem::{Discriminant, discriminant};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
+use watchdog::Watchdog;
 
 /// The workflow that the rule `laas.fulfill_job` starts.
 const ACTION: &str = "laas.fulfill_job";
@@ -29,6 +32,9 @@ const TRIGGER: &str = "laas.job_ready";
 const TOKEN_KEY: &str = "lab_auth_token";
 /// `jobs/done` grows for ever, and what is found missing there waits for nobody.
 const LOOKS_AT_DONE: u32 = 20;
+/// A look has a limit for each exchange; one that takes so long, and as long as so many exchanges, hangs elsewhere.
+const WATCHDOG: Duration = Duration::from_secs(600);
+const WATCHDOG_CALLS: u32 = 60;
 /// How long an exchange under way may still take after SIGTERM; nothing can be left half-done.
 const STOP_GRACE: Duration = Duration::from_secs(1);
 
@@ -130,9 +136,19 @@ fn run() -> Result<(), Failure> {
         missing: BTreeMap::new(),
         vanished: BTreeSet::new(),
     };
+    lost_actions::watch(
+        sensor.engine.clone(),
+        sensor.datastore.clone(),
+        config.timing.heartbeat(),
+    );
+    let watchdog = Watchdog::start(WATCHDOG.max(WATCHDOG_CALLS * config.timing.call()), || {
+        tracing::error!("a look at the dashboard does not end; ending, to be started again");
+        std::process::exit(i32::from(Kind::Unreachable as u8));
+    });
     let mut trouble = None;
     loop {
-        let now = match sensor.look() {
+        let looked = watchdog.during(|| sensor.look());
+        let now = match looked {
             Ok(()) => None,
             Err(error) if error.is_fatal() => {
                 return Err(Failure::refused(failure::chain(&error)).peer("engine"));
@@ -163,47 +179,60 @@ impl Sensor {
             Some(dashboard) => dashboard.clone(),
             None => self.connect()?,
         };
-        let read = |list| dashboard.jobs(list);
-        let (new, current) = match (read(List::New), read(List::Current)) {
-            (Ok(new), Ok(current)) => (new, current),
-            (Err(error), _) | (_, Err(error)) => {
+        // What one list shows is worked on although another can't be read.
+        let mut failed = None;
+        let mut read = |list| match dashboard.jobs(list) {
+            Ok(jobs) => Some(jobs),
+            Err(error) => {
                 if matches!(error, DashboardError::Token) {
                     self.dashboard = None;
                 }
-                return Err(error.into());
+                failed = Some(LookError::Dashboard(error));
+                None
             }
         };
-        let mut work = unfinished(new.iter().chain(&current));
-        let ledger = ledger::all(&self.datastore)?;
-        if self.looks.is_multiple_of(LOOKS_AT_DONE) {
-            let done = read(List::Done)?.iter().map(|job| job.id).collect();
-            self.missing = left_over(&ledger, &work, Some(&done));
-            self.vanished = vanished(&dashboard, &ledger)?;
-        }
-        self.looks = self.looks.wrapping_add(1);
-        let missing = self
-            .missing
-            .iter()
-            .filter(|(job, _)| ledger.iter().any(|(_, r)| r.job == **job));
-        let missing: Vec<_> = missing.map(|(job, pieces)| (*job, pieces.clone())).collect();
-        for (job, pieces) in left_over(&ledger, &work, None).into_iter().chain(missing) {
-            work.entry(job).or_insert(pieces);
-        }
-        for (task, record) in ledger.iter().filter(|(task, _)| self.vanished.contains(task)) {
-            let piece = (task.clone(), format!("{}:{}", record.digest, record.state));
-            work.entry(record.job).or_default().insert(piece);
+        let (new, current) = (read(List::New), read(List::Current));
+        let is_whole = new.is_some() && current.is_some();
+        let done = (is_whole && self.looks.is_multiple_of(LOOKS_AT_DONE))
+            .then(|| read(List::Done))
+            .flatten();
+        let mut work = unfinished(new.iter().chain(&current).flatten());
+        // A job that is in neither list is over, but only if both were read.
+        if is_whole {
+            let ledger = ledger::all(&self.datastore)?;
+            if let Some(done) = done {
+                let done = done.iter().map(|job| job.id).collect();
+                self.missing = left_over(&ledger, &work, Some(&done));
+            }
+            if self.looks.is_multiple_of(LOOKS_AT_DONE) {
+                let (vanished, error) = vanished(&dashboard, &ledger);
+                self.vanished = vanished;
+                failed = error.map(LookError::Dashboard).or(failed);
+            }
+            self.looks = self.looks.wrapping_add(1);
+            let missing = self
+                .missing
+                .iter()
+                .filter(|(job, _)| ledger.iter().any(|(_, r)| r.job == **job));
+            let missing: Vec<_> = missing.map(|(job, pieces)| (*job, pieces.clone())).collect();
+            for (job, pieces) in left_over(&ledger, &work, None).into_iter().chain(missing) {
+                work.entry(job).or_insert(pieces);
+            }
+            for (task, record) in ledger.iter().filter(|(task, _)| self.vanished.contains(task)) {
+                let piece = (task.clone(), format!("{}:{}", record.digest, record.state));
+                work.entry(record.job).or_default().insert(piece);
+            }
         }
         let now = Instant::now();
         let due = self.schedule.due(&work, now);
         if due.is_empty() {
-            return Ok(());
+            return failed.map_or(Ok(()), Err);
         }
         let executions = self.engine.live_executions(ACTION)?;
         let alive: BTreeSet<u64> = executions
             .iter()
             .filter_map(|p| p.get("job_id")?.as_u64())
             .collect();
-        let mut failed = None;
         for job in due {
             if alive.contains(&job) {
                 self.schedule.alive(job, now);
@@ -232,19 +261,28 @@ impl Sensor {
     }
 }
 
-/// The remembered tasks that the dashboard took out of jobs that it still has.
-fn vanished(dashboard: &Dashboard, ledger: &[(TaskId, Record)]) -> Result<BTreeSet<TaskId>, DashboardError> {
+/// The remembered tasks that the dashboard took out of jobs that it still has. A job that can't be read hides no other.
+fn vanished(
+    dashboard: &Dashboard,
+    ledger: &[(TaskId, Record)],
+) -> (BTreeSet<TaskId>, Option<DashboardError>) {
     let mut vanished = BTreeSet::new();
+    let mut failed = None;
     let jobs: BTreeSet<u64> = ledger.iter().map(|(_, record)| record.job).collect();
     for job in jobs {
-        let Some(tasks) = dashboard.job(job)? else {
-            continue;
+        let tasks = match dashboard.job(job) {
+            Ok(Some(tasks)) => tasks,
+            Ok(None) => continue,
+            Err(error) => {
+                failed = Some(error);
+                continue;
+            }
         };
         let of_job = ledger.iter().filter(|(_, record)| record.job == job);
         let gone = of_job.filter(|(id, _)| tasks.iter().all(|task| task.id != *id));
         vanished.extend(gone.map(|(id, _)| id.clone()));
     }
-    Ok(vanished)
+    (vanished, failed)
 }
 
 fn stop_on_signal() {

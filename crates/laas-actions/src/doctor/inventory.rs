@@ -5,13 +5,12 @@ use crate::inventory::{Entry, Lab};
 use laas_core::datastore::Datastore;
 use laas_core::failure::Context as _;
 use laas_core::inventory::{self, Host};
+use laas_core::keys::HOSTS;
+pub use laas_core::keys::TOKEN;
 use laas_core::{Failure, HostName, Secret, parallel};
 use std::collections::{BTreeMap, BTreeSet};
 
 const AT_ONCE: u64 = 8;
-const HOSTS: &str = "hosts";
-/// The dashboard's token.
-pub const TOKEN: &str = "lab_auth_token";
 
 /// The keys that were found, by name.
 #[derive(Debug, Default)]

@@ -47,6 +47,7 @@ impl Record {
             begun: Begun {
                 request: Some(wanted.request.map_or_else(by_hand, str::to_owned)),
                 fog_task: None,
+                after: None,
                 state: Stage::Starting,
             },
             by_hand: wanted.request.is_none(),

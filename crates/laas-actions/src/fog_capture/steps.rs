@@ -2,7 +2,7 @@
 
 use super::Wanted;
 use super::record::{Record, Replaced};
-use crate::fog_tasks::{Assigned, HostTask, PEER, Stage, Standing};
+use crate::fog_tasks::{Assigned, HostTask, PEER, Stage, Standing, described};
 use laas_core::action::Context;
 use laas_core::config::Timing;
 use laas_core::failure::Context as _;
@@ -46,6 +46,7 @@ impl Capture<'_> {
     /// What it would be made like, or what it is to replace, is not there.
     pub fn plan(&self, wanted: &Wanted, present: Option<Id>) -> Result<Record, Failure> {
         let like = self.pattern(present)?;
+        self.at_fog(self.fog.check_capturable(&like))?;
         let images = self.at_fog(self.fog.images())?;
         let replaced = match wanted.replace {
             Some(name) => {
@@ -96,30 +97,30 @@ impl Capture<'_> {
         record.store(self.context, self.name)?;
         let host = self.host()?;
         let active = self.at_fog(self.fog.active_tasks(host.id))?;
-        let at_work = [
-            TaskType::Deploy,
-            TaskType::Capture,
-            TaskType::FastWipe,
-            TaskType::NormalWipe,
-            TaskType::FullWipe,
-        ];
-        self.task(record, host.clone()).refuse_busy(&active, &at_work)?;
+        let stale = self.task(record, host.clone()).stale(&active)?;
         if self.adopt(record)?.is_none() {
             self.make_image(record)?;
             self.adopt(record)?;
         }
+        record.begun.after = self.task(record, host.clone()).last_task()?;
         record.store(self.context, self.name)?;
         let task = self.task(record, host);
-        task.clear(&active)?;
+        task.cancel(&stale)?;
         if let Some(image) = record.image.filter(|image| task.host.image != Some(*image)) {
             self.at_fog(self.fog.set_image(&task.host, image))?;
         }
-        let queued = task.queue()?;
+        let queued = task.queue(record.begun.after)?;
         self.remember_task(record, queued)
     }
 
     pub fn wait(&self, record: &Record, task: Id) -> Result<(), Failure> {
         self.task(record, self.host()?).wait_until_complete(task)
+    }
+
+    /// Cancels what FOG has queued a second time for the task that is complete.
+    pub fn disarm_twins(&self, record: &Record) -> Result<(), Failure> {
+        self.task(record, self.host()?)
+            .disarm_twins(record.begun.fog_task)
     }
 
     /// Brings the capture to its end: everything is in order, or it is undone, or it stays as it is for the next run.
@@ -157,8 +158,7 @@ impl Capture<'_> {
         tracing::warn!(host = %self.name, request = other.begun.request, "an earlier capture was not finished");
         let host = self.host()?;
         let active = self.at_fog(self.fog.active_tasks(host.id))?;
-        self.task(other, host)
-            .refuse_busy(&active, &[TaskType::Capture])?;
+        self.task(other, host).stale(&active)?;
         self.undo(other).map(drop)
     }
 
@@ -238,7 +238,7 @@ impl Capture<'_> {
             let complete = match self.standing(record)? {
                 Standing::Nothing => false,
                 Standing::Done(_) => true,
-                Standing::Running(task) => self.cancel(task)?,
+                Standing::Running(task) => self.cancel(record, task)?,
             };
             if complete && image.captured != Some(false) {
                 let image = self.prove(record)?;
@@ -250,6 +250,7 @@ impl Capture<'_> {
         }
         let incomplete = |image: &Image| SnapshotImage::parse(&image.name).is_some_and(|n| !n.complete);
         if let Some(image) = image.filter(incomplete) {
+            self.refuse_in_use(&image)?;
             self.at_fog(self.fog.delete_image(image.id))?;
             tracing::info!(host = %self.name, image = %image.id, name = image.name, "incomplete image deleted");
         }
@@ -258,15 +259,26 @@ impl Capture<'_> {
     }
 
     /// Whether the task was complete before it could be cancelled.
-    fn cancel(&self, task: Id) -> Result<bool, Failure> {
-        self.at_fog(self.fog.cancel(task))?;
+    fn cancel(&self, record: &Record, task: Id) -> Result<bool, Failure> {
+        self.task(record, self.host()?).cancel(&[task])?;
         let state = self.at_fog(self.fog.task(task))?.map(|t| t.state);
-        if state.is_some_and(State::is_active) {
-            let error = format!("FOG does not cancel task {task} of `{}`", self.name);
-            let hint = "cancel it in FOG's Task Management";
-            return self.at_fog(Err(Failure::refused(error).hint(hint)));
-        }
         Ok(state == Some(State::Complete))
+    }
+
+    /// An image that a task is about, whatever that is called, is not deleted under it.
+    fn refuse_in_use(&self, image: &Image) -> Result<(), Failure> {
+        let active = self.at_fog(self.fog.active_tasks(self.host()?.id))?;
+        let Some(task) = active.iter().find(|task| task.image == Some(image.id)) else {
+            return Ok(());
+        };
+        let error = format!(
+            "FOG has {} for image {} (`{}`)",
+            described(task),
+            image.id,
+            image.name
+        );
+        let hint = "wait for its end, or cancel it in FOG's Task Management";
+        self.at_fog(Err(Failure::refused(error).hint(hint)))
     }
 
     /// Gives the host the image back that it had, unless somebody has given it another one meanwhile.

@@ -14,6 +14,9 @@ pub struct Begun {
     pub request: Option<String>,
     /// Not known between the order to FOG and the first look at its queue.
     pub fog_task: Option<Id>,
+    /// The host's last task before the order: an older one of the same name is of another day.
+    #[serde(default)]
+    pub after: Option<Id>,
     pub state: Stage,
 }
 

@@ -16,13 +16,25 @@ const SPARSE_PERCENT: f64 = 10.0;
 /// # Errors
 /// It ended otherwise or got stuck, in which case it is cancelled, or FOG stayed silent.
 pub fn until_complete(wanted: &HostTask, task: Id) -> Result<(), Failure> {
-    let result = watch(wanted, task);
-    if result.as_ref().is_err_and(|stop| stop.cancel)
-        && let Err(error) = wanted.fog.cancel(task)
-    {
-        tracing::warn!(task = %task, error = chain(&error), "could not cancel the task");
+    let Err(stop) = watch(wanted, task) else {
+        return Ok(());
+    };
+    if !stop.cancel {
+        return Err(stop.failure);
     }
-    result.map_err(|stop| stop.failure)
+    match wanted.cancel(&[task]) {
+        Ok(()) => Err(stop.failure),
+        Err(left) => {
+            let error = format!("{}; the task stays queued: {}", stop.failure.error, left.error);
+            let hint =
+                format!("cancel task {task} in FOG's Task Management before the host boots from the network");
+            Err(Failure {
+                error,
+                ..stop.failure
+            }
+            .hint(hint))
+        }
+    }
 }
 
 struct Stop {
@@ -62,7 +74,8 @@ fn watch(wanted: &HostTask, id: Id) -> Result<(), Stop> {
     let mut silent: Option<(Instant, Failure)> = None;
     loop {
         match look(wanted, id) {
-            Ok(Some(task)) if task.state.is_active() => {
+            // Plug-ins of FOG add states of their own: what it lists as active has not ended.
+            Ok((Some(task), listed)) if listed || task.state.is_active() => {
                 let sign = last.as_ref().is_none_or(|l| l.sign_of_life != task.sign_of_life);
                 // What the host did while FOG was silent is not known.
                 let silence_ended = silent.take().is_some();
@@ -72,7 +85,7 @@ fn watch(wanted: &HostTask, id: Id) -> Result<(), Stop> {
                 progress.show(&task);
                 last = Some(task);
             }
-            Ok(ended) => {
+            Ok((ended, _)) => {
                 // The terminal's line must be whole before anything is logged below it.
                 drop(progress);
                 return verdict(wanted, id, ended).map_err(Stop::leaving);
@@ -111,13 +124,13 @@ fn watch(wanted: &HostTask, id: Id) -> Result<(), Stop> {
     }
 }
 
-/// The task as FOG has it now; `None` if FOG has forgotten it.
-fn look(wanted: &HostTask, id: Id) -> Result<Option<Task>, FogError> {
+/// The task as FOG has it now, `None` if FOG has forgotten it, and whether FOG lists it as active.
+fn look(wanted: &HostTask, id: Id) -> Result<(Option<Task>, bool), FogError> {
     let active = wanted.fog.active_tasks(wanted.host.id)?;
     match active.into_iter().find(|t| t.id == Some(id)) {
-        Some(task) => Ok(Some(task)),
+        Some(task) => Ok((Some(task), true)),
         // No longer active alone is not success.
-        None => wanted.fog.task(id),
+        None => Ok((wanted.fog.task(id)?, false)),
     }
 }
 
@@ -127,6 +140,11 @@ fn verdict(wanted: &HostTask, id: Id, task: Option<Task>) -> Result<(), Failure>
         let error = format!("FOG has lost its task {id}, {subject}: it knows no such task any more");
         return Err(Failure::refused(error).hint("look at FOG's imaging log whether it was done"));
     };
+    if task.host != Some(wanted.host.id) || !task.is(wanted.kind) {
+        let error = format!("FOG's {} is not {subject}", super::described(&task));
+        let hint = "look who changed FOG's database meanwhile, and run again";
+        return Err(Failure::refused(error).hint(hint));
+    }
     let state = task.state;
     let image = wanted.is_our_image(&task);
     let hint = match state {

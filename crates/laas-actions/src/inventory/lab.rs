@@ -5,11 +5,10 @@ use super::Mistake;
 use super::schema::{self, Syntax, interface_nodes};
 use super::tree::{self, Key, Kind, Node};
 use laas_core::Secret;
+use laas_core::keys::{self, HOSTS};
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The datastore's key of the list of all hosts.
-pub const HOSTS: &str = "hosts";
 const SWITCH: &str = "switch_";
 
 /// A key of the datastore.
@@ -52,6 +51,7 @@ impl Lab {
             match name.as_str() {
                 "hosts" => {
                     for (key, node) in node.entries() {
+                        self.refuse_reserved(&key.name, key.line);
                         self.host(key, node.clone(), Syntax::Yaml);
                     }
                 }
@@ -89,7 +89,7 @@ impl Lab {
         }
         let secrets = root.get("secrets").map(Node::entries).unwrap_or_default();
         for (Key { line, name }, _) in secrets {
-            if self.is_entry(name) {
+            if self.is_entry(name) || keys::is_record(name) {
                 let what = format!("the secret `{name}` has the name of something else");
                 self.mistakes.push(Mistake::new(*line, what));
             }
@@ -167,7 +167,10 @@ impl Lab {
                             let what = format!("`{HOSTS}` has `{name}` twice");
                             self.mistakes.push(Mistake::new(entry.line, what));
                         }
-                        Some(name) => names.push(name.to_owned()),
+                        Some(name) => {
+                            self.refuse_reserved(name, entry.line);
+                            names.push(name.to_owned());
+                        }
                         None => {
                             let what = format!("`{HOSTS}` holds something that is no name");
                             self.mistakes.push(Mistake::new(entry.line, what));
@@ -203,6 +206,13 @@ impl Lab {
             self.mistakes.push(Mistake::new(bmc.line, what));
         }
         self.hosts.push((key.name.clone(), node, value));
+    }
+
+    fn refuse_reserved(&mut self, name: &str, line: usize) {
+        if let Some(why) = keys::reserved(name) {
+            let hint = "give the host another name, here and on the dashboard";
+            self.mistakes.push(Mistake::new(line, why).hint(hint).of(name));
+        }
     }
 
     /// Whether the list `hosts` and the entries are of the same hosts.
@@ -248,7 +258,13 @@ impl Lab {
                 }
                 taken.insert((kind, value), (line, host.to_owned()));
             };
-        for (name, node, _) in &self.hosts {
+        for (number, (name, node, _)) in self.hosts.iter().enumerate() {
+            let others = self.hosts.iter().take(number);
+            for (other, ..) in others.filter(|(other, ..)| keys::share_passwords(name, other)) {
+                let what = format!("the passwords of the hosts `{name}` and `{other}` have the same keys");
+                let hint = "give one of them a name that is not the other's with `_` and more behind it";
+                mistakes.push(Mistake::new(node.line, what).hint(hint).of(name));
+            }
             for (kind, field) in [("the dashboard's id", "dashboard_id"), ("FOG's name", "fog_name")] {
                 if let Some((node, text)) = node.get(field).and_then(|n| Some((n, n.text()?))) {
                     take(kind, text.to_owned(), node.line, name, &mut mistakes);
@@ -282,7 +298,9 @@ impl Lab {
                 take("the BMC's address", socket, address.line, name, &mut mistakes);
             }
             if let Some(key) = node.get("bmc").and_then(|bmc| bmc.get("password_key"))
-                && key.text().is_some_and(|key| self.is_entry(key))
+                && key
+                    .text()
+                    .is_some_and(|key| self.is_entry(key) || keys::is_record(key))
             {
                 let what = format!("the `password_key` of host `{name}` is the key of something else");
                 mistakes.push(Mistake::new(key.line, what).of(name));

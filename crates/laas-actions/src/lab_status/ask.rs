@@ -6,6 +6,7 @@ use laas_core::config::Config;
 use laas_core::datastore::Datastore;
 use laas_core::failure::Context as _;
 use laas_core::inventory::{self, Host};
+use laas_core::keys::TOKEN;
 use laas_core::{Failure, HostName, ledger, parallel};
 use laas_dashboard::{Dashboard, List, Work};
 use laas_switch::PortName;
@@ -15,7 +16,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-const TOKEN: &str = "lab_auth_token";
 const AT_ONCE: u64 = 8;
 
 pub struct Lab {

@@ -1,7 +1,8 @@
 //! Two executions and one job: only one of them may work on it, and a dead one must not keep the other from it.
 
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, Query, Request, State};
 use axum::http::StatusCode;
+use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
@@ -12,6 +13,7 @@ use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::net::Ipv4Addr;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
@@ -20,8 +22,10 @@ use tokio::runtime::Runtime;
 #[derive(Clone, Default)]
 pub struct Engine {
     pub keys: Arc<Mutex<HashMap<String, String>>>,
-    live: Arc<Mutex<Vec<&'static str>>>,
+    pub live: Arc<Mutex<Vec<&'static str>>>,
     pub canceling: Arc<Mutex<Vec<&'static str>>>,
+    /// Nobody's token is good any more.
+    pub is_token_revoked: Arc<AtomicBool>,
 }
 
 impl Engine {
@@ -30,8 +34,17 @@ impl Engine {
             .route("/v1/keys", get(list_keys))
             .route("/v1/keys/{key}", get(read_key).put(write_key).delete(delete_key))
             .route("/v1/executions/{id}", get(execution))
+            .route_layer(from_fn_with_state(self.clone(), authenticate))
             .with_state(self.clone())
     }
+}
+
+async fn authenticate(State(engine): State<Engine>, request: Request, next: Next) -> Response {
+    if engine.is_token_revoked.load(Ordering::SeqCst) {
+        let fault = json!({"faultstring": "Unauthorized - Unable to find requested token."});
+        return (StatusCode::UNAUTHORIZED, Json(fault)).into_response();
+    }
+    next.run(request).await
 }
 
 fn not_found() -> Response {

@@ -425,7 +425,7 @@ fn an_unfinished_capture_is_brought_to_its_end_by_the_next_request() {
             failure["error"]
                 .as_str()
                 .unwrap()
-                .contains("at work on FOG's task 1"),
+                .contains("is busy in FOG with task 1"),
             "{failure}"
         );
         assert_eq!(

@@ -66,12 +66,12 @@ fn an_image_that_will_not_do_is_refused_before_anything_is_touched() {
         (
             |lab| lab.fog.store_image(27, &[2]),
             &["--snapshot=web"],
-            "storage groups of FOG (2)",
+            "storage group 2 has no node for it",
         ),
         (
             |lab| lab.fog.enable_node(1, false),
             &["--os=ubuntu"],
-            "no node to serve it",
+            "storage node `DefaultMember` is disabled",
         ),
     ];
     for version in VERSIONS {

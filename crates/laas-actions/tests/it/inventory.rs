@@ -462,3 +462,127 @@ fn what_differs_is_loaded_once_and_never_shown() {
         "{refused}"
     );
 }
+
+#[test]
+fn no_host_is_called_like_a_key_of_something_else() {
+    let desk = Desk::new();
+    let card = |number: u8| json!({"name": "eno1", "mac": format!("00:11:22:33:01:0{number}"), "switch": "10.0.0.1", "port": format!("Ethernet1/{number}")});
+    let lab = |names: &[&str]| {
+        let host = |(number, name): (u8, &&str)| {
+            let host = json!({"fog_name": format!("f{number}"), "hostname": "127.0.0.1", "ubuntu_image": 17, "interfaces": [card(number)]});
+            ((*name).to_owned(), host)
+        };
+        let hosts: serde_json::Map<_, _> = (1..).zip(names).map(host).collect();
+        json!({"hosts": hosts, "switches": {"10.0.0.1": {"driver": "nxos", "user": "admin", "password": "x"}}})
+    };
+    for (names, refused) in [
+        (&["hosts"][..], "`hosts`"),
+        (&["pod1", "before_pod1"], "`before_`"),
+        (&["pod1", "switch_x"], "`switch_`"),
+        (&["pod1", "task_x"], "`task_`"),
+        (&["pod1", "lab_auth_token"], "`lab_auth_token`"),
+        (&["pod1", "password_pod1_root"], "`password_`"),
+        (&["a", "a_b"], "the passwords of the hosts `a_b` and `a`"),
+    ] {
+        let written = lab(names);
+        desk.write("bad.yaml", &written.to_string());
+        // And as the keys of a datastore.
+        let entries = written["hosts"].as_object().unwrap().iter().map(|(name, host)| {
+            let mut host = host.clone();
+            let card = host["interfaces"][0].clone();
+            host["interfaces"] = json!({card["mac"].as_str().unwrap(): card});
+            json!({"name": name, "value": host.to_string()})
+        });
+        let mut entries: Vec<_> = entries.collect();
+        if names != ["hosts"] {
+            entries.push(json!({"name": "hosts", "value": json!(names).to_string()}));
+        }
+        desk.write("bad.json", &Value::from(entries).to_string());
+        for file in ["bad.yaml", "bad.json"] {
+            let mistakes = desk.mistakes(file);
+            let is_it = |m: &Value| m["what"].as_str().unwrap().contains(refused);
+            // Of the list itself nothing is left there.
+            let found = mistakes.iter().any(is_it) || (file, names) == ("bad.json", &["hosts"][..]);
+            assert!(found, "{file} {names:?}: {mistakes:#?}");
+            for command in ["encode", "load"] {
+                desk.run(command, &[&format!("file={file}"), "output=x.json"])
+                    .failed(2);
+            }
+        }
+        assert!(desk.pack.keys().is_empty() && !desk.path("x.json").exists());
+    }
+    desk.write("good.yaml", &lab(&["pod", "pod_1", "imaged"]).to_string());
+    desk.run("check", &["file=good.yaml"]).done();
+    // What the pack writes itself is no place for a password.
+    for key in ["bmc_user_pod1", "before_pod1", "task_x"] {
+        let mut wrong = lab(&["pod1"]);
+        wrong["hosts"]["pod1"]["bmc"] = json!({"address": "10.2.0.1", "user": "ADMIN", "password_key": key});
+        desk.write("bad.yaml", &wrong.to_string());
+        let mistakes = desk.mistakes("bad.yaml");
+        assert!(
+            mistakes[0]["what"]
+                .as_str()
+                .unwrap()
+                .contains("is the key of something else"),
+            "{mistakes:?}"
+        );
+    }
+}
+
+#[test]
+fn no_action_works_where_a_host_is_called_like_a_record() {
+    let host = |name: &str| json!({"fog_name": name, "hostname": "127.77.0.1"});
+    let keys = [
+        ("hosts", json!(["pod1", "before_pod1"])),
+        ("pod1", host("one")),
+        ("before_pod1", host("two")),
+    ];
+    let pack = Pack::new(json!({"timing": {"call": 3}}), &keys);
+    let planned = r#"--hosts=[{"host": "pod1", "hardware": {"request": "by-hand"}}]"#;
+    let all = [
+        (env!("CARGO_BIN_EXE_note_systems"), planned),
+        (env!("CARGO_BIN_EXE_resolve_host"), "--host=pod1"),
+        (env!("CARGO_BIN_EXE_resolve_host"), "--host=before_pod1"),
+        (env!("CARGO_BIN_EXE_bmc_info"), "--host=pod1"),
+        (env!("CARGO_BIN_EXE_switch_show"), r#"--hosts=["pod1"]"#),
+        (env!("CARGO_BIN_EXE_switch_show"), ""),
+    ];
+    for (executable, arg) in all {
+        let args: Vec<_> = [arg].into_iter().filter(|arg| !arg.is_empty()).collect();
+        let failed = pack.run(executable, &args).failed(2);
+        let error = failed["error"].as_str().unwrap();
+        assert!(
+            error.contains("no host can be called `before_pod1`"),
+            "{executable}: {failed}"
+        );
+    }
+    assert_eq!(pack.key("before_pod1"), host("two"));
+    let found = pack.run(env!("CARGO_BIN_EXE_doctor"), &[]).document;
+    let findings = found["findings"].as_array().unwrap();
+    let is_it = |f: &Value| {
+        f["what"]
+            .as_str()
+            .is_some_and(|what| what.contains("`before_pod1`: keys"))
+    };
+    assert!(findings.iter().any(is_it), "{found:#}");
+}
+
+#[test]
+fn no_password_is_that_of_two_hosts() {
+    let host = |name: &str| json!({"fog_name": name, "hostname": "127.77.0.1"});
+    let keys = [
+        ("hosts", json!(["a", "a_b"])),
+        ("a", host("a")),
+        ("a_b", host("b")),
+    ];
+    let key = json!({"type": "ssh-ed25519", "key": "AAAA", "fingerprint": "x", "request": "x"});
+    let pack = Pack::new(json!({"timing": {"call": 3}}), &keys);
+    pack.set_key("ssh_host_key_a", &key);
+    let failed = pack.run(env!("CARGO_BIN_EXE_set_password"), &["--host=a", "--account=b_c"]);
+    let failed = failed.failed(2);
+    assert!(
+        failed["error"].as_str().unwrap().contains("of `a_b` as well"),
+        "{failed}"
+    );
+    assert!(pack.keys().iter().all(|(name, _)| !name.starts_with("password_")));
+}

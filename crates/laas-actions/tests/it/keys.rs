@@ -192,8 +192,9 @@ fn hostile_input_is_refused_before_any_host_is_asked() {
         "ssh-ed25519 ../../etc/passwd",
         "ssh-ed25519 'AAAA'",
         "ssh-ed25519-cert-v01@openssh.com AAAA",
-        &format!("{good}\n{good}"),
-        &format!("{good}\r{good}"),
+        "-----BEGIN OPENSSH PRIVATE KEY-----\nAAAA\n-----END OPENSSH PRIVATE KEY-----",
+        "PuTTY-User-Key-File-3: ssh-ed25519\nPublic-Lines: 2",
+        "# a comment alone",
         &long,
     ] {
         let failure = stand.keys(1, &["--user=3", &format!("--key={key}")]).failed(2);

@@ -23,6 +23,8 @@ const LONGEST: &[(&str, u64)] = &[
     ("copy_keys", 2 * 10 * MOST_CALL),
     // It ends in time by itself, as `lab_status` does.
     ("doctor", 30),
+    // The ledger, the job, and what was told of each of its tasks.
+    ("failed_tasks", 20 * MOST_CALL),
     // The preparation, and the end after the wait.
     ("fog_capture", MOST_IMAGE + 60 * MOST_CALL),
     ("fog_image", MOST_IMAGE + 10 * MOST_CALL),

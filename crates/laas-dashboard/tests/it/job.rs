@@ -55,8 +55,16 @@ fn what_cannot_be_done_is_kept_with_its_reason() {
         ("hardware", json!({"image": 17, "power": "on"}), "`id` is missing"),
         ("hardware", on("id", json!("pod1;reboot")), "is not a host name"),
         ("hardware", on("power", json!("maybe")), "`power`"),
-        ("hardware", on("image", json!(-1)), "`image`"),
-        ("hardware", on("image", json!("ubuntu2004")), "`image`"),
+        (
+            "hardware",
+            on("image", json!(-1)),
+            "a snapshot that the lab has not entered",
+        ),
+        (
+            "hardware",
+            on("image", json!("ubuntu2004")),
+            "its image is `ubuntu2004` on the dashboard, where the lab has to enter FOG's number",
+        ),
         ("hardware", on("hostname", json!("$(reboot)")), "`hostname`"),
         ("hardware", on("ipmi_create", json!("maybe")), "`ipmi_create`"),
         ("network", json!({"lab_token": "null"}), "exactly one host"),
@@ -81,11 +89,6 @@ fn what_cannot_be_done_is_kept_with_its_reason() {
             ssh(json!({"key": "ssh-ed25519 AAAA", "hosts": ["a b"]})),
             "is not a host name",
         ),
-        (
-            "access",
-            ssh(json!({"key": "ssh-ed25519 AAAA\nssh-rsa BBBB", "hosts": []})),
-            "one line",
-        ),
         ("access", json!({"access_type": "vpn"}), "`user`"),
         (
             "access",
@@ -107,11 +110,56 @@ fn what_cannot_be_done_is_kept_with_its_reason() {
         }
     }
     for (kind, delta) in [
-        ("active users task", json!({})),
+        ("sauna task", json!({})),
         ("access", json!({"access_type": "sauna"})),
     ] {
         assert!(matches!(work(kind, delta), Work::Unknown { .. }), "{kind}");
     }
+}
+
+/// A dashboard of 2022 shows its question for the users of the VPN with the tasks of a booking, or alone.
+#[test]
+fn the_question_for_active_users_is_no_task() {
+    let vpn = json!({"access_type": "vpn", "user": 3, "revoke": false});
+    let list = [
+        json!({"id": 1, "payload": {"access": {ID: vpn}, "active users task": {ID.replace('4', "5"): {}}}}),
+        json!({"id": 2, "payload": {"active users task": {ID.replace('4', "6"): {}}}}),
+    ];
+    let whole = Job::read_whole_list(&list).unwrap();
+    assert_eq!(whole, Job::read_list(&list));
+    let tasks: Vec<_> = whole.iter().map(|job| (job.id, job.tasks.len())).collect();
+    assert_eq!(tasks, [(1, 1), (2, 0)]);
+}
+
+#[test]
+fn of_an_upload_only_public_keys_are_kept() {
+    let key = |upload: &str| {
+        let context = json!({"key": upload, "hosts": ["pod1"]});
+        let delta = json!({"access_type": "ssh", "user": 3, "context": context});
+        match work("access", delta) {
+            Work::Key { key, .. } => key,
+            other => panic!("{other:?}"),
+        }
+    };
+    let two = "# mine\r\nssh-ed25519 AAAA a@b\r\nssh-rsa BBBB\r\n";
+    assert_eq!(key(two), "ssh-ed25519 AAAA a@b\nssh-rsa BBBB");
+    let private =
+        "-----BEGIN OPENSSH PRIVATE KEY-----\nc2VjcmV0\n-----END OPENSSH PRIVATE KEY-----\nssh-rsa BBBB";
+    for upload in [
+        private,
+        &private.replace("\n-----END OPENSSH PRIVATE KEY-----", ""),
+        "c2VjcmV0",
+        "PuTTY-User-Key-File-2: ssh-rsa\nPrivate-Lines: 1\nc2VjcmV0\n",
+    ] {
+        let key = key(upload);
+        assert!(!key.contains("c2VjcmV0") && !key.is_empty(), "{key}");
+        assert_eq!(
+            key.ends_with("ssh-rsa BBBB"),
+            upload.ends_with("ssh-rsa BBBB"),
+            "{key}"
+        );
+    }
+    assert!(key(&"a\n".repeat(8000)).len() < 10);
 }
 
 #[test]

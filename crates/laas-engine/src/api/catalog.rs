@@ -17,6 +17,7 @@ use super::{ApiError, App, SharedApp};
 pub fn routes() -> Router<SharedApp> {
     let mut routes = Router::new()
         .route("/rules/{id}", axum::routing::put(put_rule))
+        .route("/sensortypes/{id}", axum::routing::put(put_sensor))
         .route("/packs/register", axum::routing::post(register));
     for kind in KINDS {
         routes = routes.route(
@@ -121,7 +122,7 @@ async fn list(kind: &Kind, State(app): State<SharedApp>, params: Params) -> Resu
     };
     let mut items = (kind.render)(&app);
     items.retain(wanted);
-    apply_rule_states(&app, kind, &mut items).await?;
+    apply_states(&app, kind, &mut items).await?;
     Ok(Listing::of(&params)?.answer_part_of(items))
 }
 
@@ -134,19 +135,22 @@ async fn get_one(
     let is_it = |item: &Value| item["id"] == id.as_str() || item.pointer(kind.reference) == Some(&json!(id));
     let mut items = (kind.render)(&app);
     items.retain(is_it);
-    apply_rule_states(&app, kind, &mut items).await?;
+    apply_states(&app, kind, &mut items).await?;
     let item = items.pop().ok_or_else(|| ApiError::no_such_reference(&id))?;
     Ok(Json(View::of(&params).apply(item)))
 }
 
-/// Whether a rule is enabled is the only thing about the content of packs that the API can change.
-async fn apply_rule_states(app: &App, kind: &Kind, items: &mut [Value]) -> Result<(), ApiError> {
-    if kind.path == "rules" {
-        for item in items {
-            let reference = item["ref"].as_str().unwrap_or_default();
-            if let Some(enabled) = app.engine.store().rule_enabled(reference).await? {
-                item["enabled"] = enabled.into();
-            }
+/// Whether a rule or a sensor is enabled is the only thing about the content of packs that the API can change.
+async fn apply_states(app: &App, kind: &Kind, items: &mut [Value]) -> Result<(), ApiError> {
+    let name = match kind.path {
+        "rules" => "ref",
+        "sensortypes" => "uid",
+        _ => return Ok(()),
+    };
+    for item in items {
+        let name = item[name].as_str().unwrap_or_default();
+        if let Some(enabled) = app.engine.store().rule_enabled(name).await? {
+            item["enabled"] = enabled.into();
         }
     }
     Ok(())
@@ -182,10 +186,28 @@ async fn put_rule(
         return Err(ApiError::bad_request("'enabled' is a required property"));
     }
     let enabled = body.flag("enabled")?;
-    app.engine
-        .store()
-        .set_rule_enabled(&rule.reference, enabled)
-        .await?;
+    let states = vec![(rule.reference.clone(), enabled)];
+    app.engine.store().set_enabled(states).await?;
+    rendered["enabled"] = enabled.into();
+    Ok(Json(rendered))
+}
+
+/// What `st2 sensor enable` and `disable` send. As StackStorm, it looks at nothing but `enabled`.
+async fn put_sensor(
+    State(app): State<SharedApp>,
+    Path(id): Path<String>,
+    body: Body,
+) -> Result<Json<Value>, ApiError> {
+    let is_it = |sensor: &&Value| sensor["id"] == id.as_str() || sensor["ref"] == id.as_str();
+    let mut rendered = sensors(&app)
+        .iter()
+        .find(is_it)
+        .cloned()
+        .ok_or_else(|| ApiError::no_such_reference(&id))?;
+    let enabled = body.flag("enabled")?;
+    let uid = rendered["uid"].as_str().unwrap_or_default().to_string();
+    app.engine.store().set_enabled(vec![(uid, enabled)]).await?;
+    app.engine.sensors_have_changed();
     rendered["enabled"] = enabled.into();
     Ok(Json(rendered))
 }
@@ -294,7 +316,7 @@ fn aliases(app: &App) -> Vec<Value> {
 fn sensors(app: &App) -> Vec<Value> {
     let render = |sensor: &Sensor| {
         let own = json!({
-            "uid": format!("sensor_type:{}:{}", sensor.pack, sensor.class_name),
+            "uid": sensor.uid(),
             "metadata_file": sensor.metadata_file,
             "name": sensor.class_name,
             "ref": sensor.reference,

@@ -5,7 +5,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use laas_engine::model::{Execution, ExecutionFilter, NewExecution, Object, Rerun, Timestamp};
+use laas_engine::model::{Execution, ExecutionFilter, NewExecution, Object, Rerun, Status, Timestamp};
 use laas_engine::pack::runner_types;
 use serde_json::{Value, json};
 use time::OffsetDateTime;
@@ -141,7 +141,7 @@ async fn cancel(
     Ok(Json(render(&app, &execution)))
 }
 
-/// What `st2 execution pause` and `resume` send.
+/// What `st2 execution pause` and `resume` send, and whoever knows how an execution has ended.
 async fn update(
     State(app): State<SharedApp>,
     Extension(caller): Extension<Caller>,
@@ -149,6 +149,18 @@ async fn update(
     body: Body,
 ) -> Result<Json<Value>, ApiError> {
     let execution = match body.required_text("status")? {
+        word @ ("succeeded" | "failed" | "timeout" | "abandoned") => {
+            let status = word
+                .parse()
+                .map_err(|error| ApiError::bad_request(format!("{error}")))?;
+            app.engine
+                .conclude(&id, status, body.0.get("result").cloned())
+                .await?
+        }
+        // Whoever is at it has had its time.
+        "canceled" if find(&app, &id).await?.is_canceling_action() => {
+            app.engine.conclude(&id, Status::Canceled, None).await?
+        }
         "canceling" | "canceled" => app.engine.cancel(&id, &caller.user).await?,
         "pausing" | "paused" => app.engine.pause(&id, &caller.user).await?,
         "resuming" | "running" => app.engine.resume(&id, &caller.user).await?,

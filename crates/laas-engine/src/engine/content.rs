@@ -8,6 +8,7 @@ use tokio::sync::{Semaphore, watch};
 use super::{Engine, Inner, RequestError};
 use crate::orquesta::spec::Spec;
 use crate::pack::{Pack, Packs};
+use crate::store::StoreError;
 
 /// The packs and what follows from them; replaced as a whole.
 pub(super) struct Content {
@@ -104,17 +105,42 @@ impl Engine {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .extend(specs(&packs));
+        let states = states(&packs, names);
         *content = Arc::new(Content::of(packs, Some(&**content)));
         drop(content);
-        self.inner.registrations.send_modify(|count| *count += 1);
+        let (answer, answered) = std::sync::mpsc::channel();
+        self.inner
+            .store
+            .set_enabled_then(states, move |written| _ = answer.send(written))?;
+        answered
+            .recv()
+            .unwrap_or_else(|_| Err(StoreError("it is closed".into())))?;
+        self.sensors_have_changed();
         tracing::info!(?registered, "packs are registered anew");
         Ok(registered)
     }
 
-    /// Changes whenever packs have been registered anew.
+    /// All sensors are started anew.
+    pub fn sensors_have_changed(&self) {
+        self.inner.registrations.send_modify(|count| *count += 1);
+    }
+
+    /// Changes whenever packs have been registered anew, or a sensor was enabled or disabled.
     pub fn registrations(&self) -> watch::Receiver<u64> {
         self.inner.registrations.subscribe()
     }
+}
+
+/// What the files of the named packs, or of all, say of their rules and sensors. StackStorm, too, forgets with a
+/// registration what was enabled or disabled since the last one.
+fn states(packs: &Packs, names: &[String]) -> Vec<(String, bool)> {
+    let of = |pack: &str| names.is_empty() || names.iter().any(|name| name == pack);
+    let rules = packs.rules.values().filter(|rule| of(&rule.pack));
+    let sensors = packs.sensors.values().filter(|sensor| of(&sensor.pack));
+    let rules = rules.map(|rule| (rule.reference.clone(), rule.enabled));
+    rules
+        .chain(sensors.map(|sensor| (sensor.uid(), sensor.enabled)))
+        .collect()
 }
 
 /// In the named packs, or in all, under the names that StackStorm counts by.

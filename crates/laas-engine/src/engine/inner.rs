@@ -1,6 +1,6 @@
 //! What every handle on the engine shares.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, MutexGuard, PoisonError};
 
 use serde_json::Value;
@@ -137,6 +137,7 @@ impl Inner {
     pub(super) fn apply(&self, effects: Effects) {
         for id in effects.ended {
             self.held().remove(&id);
+            self.lost().remove(&id);
         }
         for id in effects.stop {
             if let Some(stop) = self.running().remove(&id) {
@@ -156,6 +157,10 @@ impl Inner {
 
     pub(super) fn running(&self) -> MutexGuard<'_, HashMap<String, oneshot::Sender<()>>> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn lost(&self) -> MutexGuard<'_, HashSet<String>> {
+        self.lost.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn held(&self) -> MutexGuard<'_, HashMap<String, OwnedSemaphorePermit>> {

@@ -235,6 +235,10 @@ async fn finish(engine: Arc<Inner>, id: String, outcome: Outcome) -> Result<(), 
             match stored.execution.status {
                 Status::Canceling => turn.end(&mut stored, Status::Canceled, None),
                 status if status.is_final() => Ok(()),
+                _ if outcome.goes_unnoticed(turn.inner.options.unnoticed.as_deref()) => {
+                    turn.inner.lost().insert(id);
+                    Ok(())
+                }
                 _ => turn.end(&mut stored, outcome.status, Some(outcome.result)),
             }
         })

@@ -135,7 +135,8 @@ impl Turn<'_> {
             .context
             .insert("cancelled_by".into(), user.into());
         stored.execution.result = Some(json!({"message": "Action canceled by user.", "user": user}));
-        if matches!(status, Status::Requested | Status::Scheduled | Status::Delayed) {
+        let is_lost = self.inner.lost().contains(id);
+        if is_lost || matches!(status, Status::Requested | Status::Scheduled | Status::Delayed) {
             return self.end(&mut stored, Status::Canceled, None);
         }
         self.set_status(&mut stored, Status::Canceling)?;
@@ -146,7 +147,11 @@ impl Turn<'_> {
         // First, so that nothing new is asked for while the steps end one by one.
         self.steer(id, Phase::Canceled)?;
         for child in store::children(self.connection, id)? {
-            self.cancel(&child, user)?;
+            // StackStorm waits for a step that runs, whoever is at it.
+            let is_lost = self.inner.lost().contains(&child);
+            if !is_lost {
+                self.cancel(&child, user)?;
+            }
         }
         Ok(())
     }

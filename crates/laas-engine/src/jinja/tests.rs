@@ -145,3 +145,34 @@ fn variables_are_what_the_context_must_have() {
     );
     assert!(variables("{{ a").is_err());
 }
+
+#[test]
+fn a_chat_is_told_which_task_has_failed() {
+    let failed = json!({"failed": ["hardware of pod1: fog: away", "network of pod1: fog: away"]});
+    let aliases = [
+        include_str!("../../../../aliases/job.yaml"),
+        include_str!("../../../../aliases/release.yaml"),
+    ];
+    for alias in aliases {
+        let alias: Value = serde_yaml::from_str(alias).unwrap();
+        let format = alias["result"]["format"].as_str().unwrap();
+        for (status, result, expected) in [
+            ("succeeded", json!({"output": {"failed": []}}), "job 7: succeeded"),
+            (
+                "failed",
+                json!({"output": failed, "errors": []}),
+                "job 7: failed\nhardware of pod1: fog: away\nnetwork of pod1: fog: away",
+            ),
+            ("failed", json!({"output": null}), "job 7: failed"),
+            (
+                "canceled",
+                json!({"message": "Action canceled by user."}),
+                "job 7: canceled",
+            ),
+        ] {
+            let execution = json!({"parameters": {"job_id": 7}, "status": status, "result": result});
+            let said = render(format, &context(json!({"execution": execution}))).unwrap();
+            assert!(said.ends_with(expected), "{said}");
+        }
+    }
+}

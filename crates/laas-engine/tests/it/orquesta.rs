@@ -44,6 +44,7 @@ pub async fn engine_with(directory: &Path, files: &[(&str, &str)]) -> Engine {
 
 pub async fn open(directory: &Path) -> Engine {
     let options = Options {
+        unnoticed: None,
         pack_dirs: vec![directory.join("lab")],
         config_dir: directory.join("configs"),
         database: directory.join("engine.db"),
@@ -552,7 +553,7 @@ async fn a_trigger_runs_its_rules() {
     assert_eq!(found, expected);
     engine
         .store()
-        .set_rule_enabled("lab.on_job", false)
+        .set_enabled(vec![("lab.on_job".into(), false)])
         .await
         .unwrap();
     engine

@@ -133,6 +133,12 @@ fn everything_that_is_missing_is_said_at_once_and_nothing_is_done() {
     machine
         .run("setup.sh", &["--dry-run"])
         .with(0, &["would install", "would put the example"]);
+    machine.write("home/no-toolchain", "");
+    machine.run("setup.sh", &["--dry-run"]).with(
+        2,
+        &["`cargo` does not run: error: rustup could not choose a version"],
+    );
+    fs::remove_file(machine.site.path("home/no-toolchain")).unwrap();
     machine
         .run("setup.sh", &["--no-such-option"])
         .with(2, &["--help"]);
@@ -258,6 +264,10 @@ fn no_pack_is_replaced_under_a_booking_and_an_uninstall_forgets_it() {
         .with(3, &["bookings are being worked on", id]);
     assert_ne!(machine.descriptions().1.as_deref(), Some("second"));
     machine.run("setup.sh", &["--uninstall"]).with(3, &[id]);
+    let mut expired = machine.command("setup.sh", &["--uninstall"]);
+    expired.env("ST2_API_KEY", "expired");
+    machine::ended(&expired.output().unwrap()).with(2, &["run `st2 login`"]);
+    assert!(machine.exists("packs/laas"));
     // It is in the pack that runs, and no longer in the next.
     fs::remove_file(machine.site.path("checkout/actions/gone.yaml")).unwrap();
     fs::create_dir(machine.site.path("home/remembered")).unwrap();
@@ -306,6 +316,66 @@ fn no_pack_is_replaced_under_a_booking_and_an_uninstall_forgets_it() {
     assert_eq!(machine.descriptions(), (None, None));
     assert!(!machine.exists("virtualenvs/laas") && machine.exists("configs/laas.yaml"));
     assert_eq!(machine.leftovers(), [""; 0]);
+}
+
+#[test]
+fn what_an_operator_has_switched_off_stays_off() {
+    let machine = Machine::new();
+    let enabled = || {
+        let path = ["rules/laas.fulfill_job", "sensortypes/laas.DashboardSensor"];
+        path.map(|path| machine.server.get(&format!("/v1/{path}")).1["enabled"] == true)
+    };
+    let files = ["rules/fulfill_job.yaml", "sensors/dashboard_sensor.yaml"];
+    let as_shipped = || {
+        let same =
+            |file| machine.read(&format!("packs/laas/{file}")) == machine.read(&format!("checkout/{file}"));
+        assert_eq!(files.map(same), [true, true]);
+        assert_eq!(machine.leftovers(), [""; 0]);
+    };
+    machine.run("setup.sh", &[]).with(0, &["is installed"]);
+    assert_eq!(enabled(), [true, true]);
+    let off = || {
+        for words in [
+            ["rule", "disable", "laas.fulfill_job"],
+            ["sensor", "disable", "laas.DashboardSensor"],
+        ] {
+            machine.st2(&words).with(0, &[]);
+        }
+        assert_eq!(enabled(), [false, false]);
+    };
+    off();
+    // By itself, registering switches them on.
+    machine.st2(&["pack", "register", "laas"]).with(0, &[]);
+    assert_eq!(enabled(), [true, true]);
+
+    off();
+    machine.run("setup.sh", &[]).with(0, &["is up to date"]);
+    assert_eq!(enabled(), [false, false]);
+    as_shipped();
+    machine.describe("second");
+    machine.run("update.sh", &["--no-git"]).with(0, &["is installed"]);
+    assert_eq!(enabled(), [false, false]);
+    as_shipped();
+
+    machine.describe("third");
+    for signal in ["INT", "KILL"] {
+        for moment in ["before pack register laas", "after pack register laas"] {
+            machine.interrupt(signal, moment);
+            machine.run("update.sh", &["--no-git"]);
+            assert_eq!(enabled(), [false, false], "{signal} {moment}");
+            if signal == "INT" {
+                as_shipped();
+            }
+        }
+    }
+    machine.run("update.sh", &["--no-git"]).with(0, &["is installed"]);
+    assert_eq!(enabled(), [false, false]);
+    as_shipped();
+
+    machine.st2(&["rule", "enable", "laas.fulfill_job"]).with(0, &[]);
+    machine.run("setup.sh", &[]).with(0, &["is up to date"]);
+    assert_eq!(enabled(), [true, false]);
+    as_shipped();
 }
 
 impl Machine {

@@ -48,6 +48,24 @@ fn every_bad_answer_says_what_to_do() {
         (answer(200, ""), Kind::Unreachable, "web root"),
         (answer(200, "null"), Kind::Unreachable, "web root"),
         (answer(200, r#"{"hosts":[17]}"#), Kind::Unreachable, "web root"),
+        (
+            typed(
+                200,
+                "text/html",
+                "<br />\n<b>Warning</b>:  Undefined array key \"hunter2\" in <b>/var/www/fog/a.php</b> on line \
+                 <b>7</b><br />\n{\"count\":0,\"hosts\":[]}",
+            ),
+            Kind::Unreachable,
+            "display_errors",
+        ),
+        (
+            answer(
+                200,
+                "PHP Fatal error:  Allowed memory size of 134217728 bytes exhausted in /a.php on line 3",
+            ),
+            Kind::Unreachable,
+            "error log",
+        ),
         (answer(200, secret), Kind::Unreachable, "web root"),
         (
             Then::Say("HTTP/1.1 200 OK\r\ncontent-length: 99\r\n\r\n{".into()),
@@ -200,23 +218,37 @@ fn an_image_without_any_storage_group_is_not_deployable() {
 
 #[test]
 fn a_storage_node_serves_if_it_is_enabled_online_and_takes_clients() {
-    for (node, serves) in [
+    for (node, refusal) in [
         (
             r#"{"storagegroupID":"1","isEnabled":"1","maxClients":"10"}"#,
-            true,
+            None,
         ),
         (
             r#"{"storagegroupID":1,"isEnabled":1,"maxClients":10,"online":true}"#,
-            true,
+            None,
         ),
         (
-            r#"{"storagegroupID":1,"isEnabled":1,"maxClients":10,"online":false}"#,
-            false,
+            r#"{"name":"big","ip":"10.0.0.5","storagegroupID":1,"isEnabled":1,"maxClients":10,"online":false}"#,
+            Some(
+                "storage node `big` is offline: FOG can't connect to 10.0.0.5 within a second (FOG 1.5: to its FTP port, 21)",
+            ),
         ),
-        (r#"{"storagegroupID":1,"isEnabled":1,"maxClients":0}"#, false),
-        (r#"{"storagegroupID":1,"isEnabled":"","maxClients":10}"#, false),
-        (r#"{"storagegroupID":2,"isEnabled":1,"maxClients":10}"#, false),
-        (r#"{"storagegroupID":0,"isEnabled":1,"maxClients":10}"#, false),
+        (
+            r#"{"name":"big","storagegroupID":1,"isEnabled":1,"maxClients":0,"online":false}"#,
+            Some("storage node `big` takes no clients"),
+        ),
+        (
+            r#"{"name":"big","storagegroupID":1,"isEnabled":"","maxClients":10}"#,
+            Some("storage node `big` is disabled"),
+        ),
+        (
+            r#"{"name":"big","storagegroupID":2,"isEnabled":1,"maxClients":10}"#,
+            Some("storage group 1 has no node for it"),
+        ),
+        (
+            r#"{"name":"big","storagegroupID":0,"isEnabled":1,"maxClients":10}"#,
+            Some("storage group 1 has no node for it"),
+        ),
     ] {
         let server = Canned::start(vec![
             answer(200, r#"{"id":17,"name":"a","storagegroups":[1]}"#),
@@ -224,7 +256,25 @@ fn a_storage_node_serves_if_it_is_enabled_online_and_takes_clients() {
         ]);
         let fog = fog(&server.address);
         let checked = fog.check_deployable(&fog.image(id(17)).unwrap());
-        assert_eq!(checked.is_ok(), serves, "{node}");
+        let said = checked.err().map(|error| error.to_string());
+        let expected = refusal.map(|words| format!("FOG has no node to serve image 17 (`a`): {words}"));
+        assert_eq!(said, expected, "{node}");
+    }
+}
+
+#[test]
+fn an_image_that_says_only_its_groups_name_lies_there() {
+    let groups = r#"{"count":2,"storagegroups":[{"id":"1","name":"default","allnodes":[1]},
+        {"id":"2","name":"archive","allnodes":[2]}]}"#;
+    for (name, group) in [("archive", 2), ("default", 1), ("gone", 1)] {
+        let image = format!(r#"{{"id":"17","name":"a","storagegroupname":"{name}"}}"#);
+        let server = Canned::start(vec![
+            answer(200, &image),
+            answer(200, r#"{"count":0,"imageassociations":[]}"#),
+            answer(200, groups),
+        ]);
+        let image = fog(&server.address).image(id(17)).unwrap();
+        assert_eq!(image.storage_groups, [id(group)], "{name}");
     }
 }
 

@@ -1,10 +1,10 @@
 //! The client against the lab's FOG, of both versions, which share no code with it.
 
 use laas_core::{Classify, Kind, Secret, config};
-use laas_fog::{Fog, FogError, Id, State, TaskType};
+use laas_fog::{Fog, FogError, Id, NewImage, State, TaskType};
 use laas_lab::cabling::{Order, Os, PxeServer};
 use laas_lab::faults::{self, Faults, Peer};
-use laas_lab::fog::Version;
+use laas_lab::fog::{TaskNames, Version};
 use laas_lab::http::Server;
 use std::net::Ipv4Addr;
 use std::time::Duration;
@@ -138,9 +138,10 @@ fn a_deploy_is_followed_to_its_end_and_nobody_is_woken() {
             let (listed, single) = (&active[0], stand.client.task(task).unwrap().unwrap());
             for seen in [listed, &single] {
                 assert_eq!(
-                    (seen.name.as_str(), seen.state),
-                    ("laas x", State::InProgress),
-                    "{version:?}"
+                    (seen.is_called("laas x", "pod1"), seen.state),
+                    (true, State::InProgress),
+                    "{version:?}: {}",
+                    seen.name
                 );
                 assert_eq!(
                     (seen.percent, seen.speed.as_str()),
@@ -206,9 +207,9 @@ fn an_image_that_fog_would_refuse_is_not_deployable() {
         (
             |stand| stand.lab.store_image(17, &[2]),
             17,
-            "storage groups of FOG (2)",
+            "storage group 2 has no node",
         ),
-        (|stand| stand.lab.enable_node(1, false), 17, "no node"),
+        (|stand| stand.lab.enable_node(1, false), 17, "is disabled"),
     ];
     for version in VERSIONS {
         for (trouble, image, words) in &cases {
@@ -307,4 +308,125 @@ fn what_a_web_server_does_to_an_answer_is_no_answer() {
             }
         }
     }
+}
+
+#[test]
+fn a_task_is_called_after_its_host_and_found_all_the_same() {
+    let all = [
+        TaskNames::AsAsked,
+        TaskNames::WithHost,
+        TaskNames::WithHostAndTime,
+    ];
+    for (version, names) in VERSIONS.iter().flat_map(|v| all.map(|names| (*v, names))) {
+        let stand = Stand::new(version);
+        stand.lab.name_tasks(names);
+        let task = stand.deploy(1);
+        let found = stand.client.task(task).unwrap().unwrap();
+        assert!(found.is_called("laas x", "pod1"), "{version:?}: {}", found.name);
+        assert!(!found.is_called("laas y", "pod1"), "{version:?}: {}", found.name);
+    }
+    // What the running ones were seen to do, and what 1.6's source says.
+    let suffix = |version| {
+        let stand = Stand::new(version);
+        stand.deploy(1);
+        stand.lab.tasks()[0].name["laas x".len()..].to_owned()
+    };
+    assert_eq!(suffix(Version::V1_5), " - pod1");
+    assert_eq!(suffix(Version::V1_6).len(), " - pod1 2026-09-01 10:00:00".len());
+}
+
+/// Seen on a running FOG 1.5.8.
+#[test]
+fn version_1_5_answers_as_it_was_seen_to() {
+    let stand = Stand::new(Version::V1_5);
+    let ask = |method: &str, path: &str, body: &str| {
+        let url = format!("{}/fog/{path}", stand.server.url());
+        let client = reqwest::blocking::Client::new();
+        let request = client
+            .request(method.parse().unwrap(), url)
+            .header("fog-api-token", stand.lab.shown_api_token())
+            .header("fog-user-token", stand.lab.shown_user_token())
+            .body(body.to_owned());
+        let answer = request.send().unwrap();
+        (answer.status().as_u16(), answer.text().unwrap())
+    };
+    let order = r#"{"taskTypeID":1,"taskName":"x","wol":false}"#;
+    assert_eq!(ask("POST", "host/1/task", order), (200, "\"\"".to_owned()));
+    let (status, busy) = ask("POST", "host/1/task", order);
+    assert_eq!(status, 500);
+    assert!(
+        busy.contains("Host is already a member of an active task"),
+        "{busy}"
+    );
+    for _ in ["active", "ended"] {
+        assert_eq!(ask("DELETE", "task/1/cancel", ""), (200, "null".to_owned()));
+        assert_eq!(stand.state(id(1)), State::Cancelled);
+    }
+    let (status, invalid) = ask("POST", "host/1/task", r#"{"taskTypeID":99}"#);
+    assert_eq!(status, 501);
+    assert!(invalid.contains("Invalid tasking type passed"), "{invalid}");
+    let (_, node) = ask("GET", "storagenode", "");
+    assert!(
+        node.contains("\"online\": true") && node.contains("\"pass\""),
+        "{node}"
+    );
+    // Ids are texts but for those of a group's nodes.
+    let (_, group) = ask("GET", "storagegroup", "");
+    let group: serde_json::Value = serde_json::from_str(&group).unwrap();
+    let group = &group["storagegroups"][0];
+    assert_eq!(
+        (&group["id"], &group["allnodes"]),
+        (&serde_json::json!("1"), &serde_json::json!([1]))
+    );
+}
+
+#[test]
+fn the_client_reads_what_version_1_5_was_seen_to_answer() {
+    let stand = Stand::new(Version::V1_5);
+    let task = stand.deploy(1);
+    // A host that is busy is refused in FOG's words, and keeps its task.
+    let busy = stand
+        .client
+        .start_task(id(1), TaskType::Deploy, "laas y")
+        .unwrap_err();
+    assert!(
+        busy.to_string().contains("already a member of an active task"),
+        "{busy}"
+    );
+    assert_eq!(busy.kind(), Kind::Refused);
+    // Twice: the second time it has ended.
+    for _ in 0..2 {
+        stand.client.cancel(task).unwrap();
+        assert_eq!(stand.state(task), State::Cancelled);
+    }
+    // A task that fails on the host stays in progress for ever.
+    let task = stand.deploy(1);
+    let Order::Deploy { task: started, .. } = stand.lab.boot(MAC) else {
+        panic!("no deploy")
+    };
+    stand.lab.progress(started, 30);
+    stand.lab.client_failed(started);
+    assert_eq!(stand.state(task), State::InProgress);
+    // An image whose object does not say its groups lies where its associations say.
+    stand.lab.store_image(25, &[2]);
+    stand.lab.hide_storage_groups(25);
+    assert_eq!(stand.client.image(id(25)).unwrap().storage_groups, [id(2)]);
+    // Nothing was ever captured into a new one.
+    let like = stand.client.image(id(22)).unwrap();
+    let new = NewImage {
+        name: "new",
+        path: "new",
+        description: "mark",
+        like: &like,
+    };
+    assert_eq!(stand.client.create_image(&new).unwrap().captured, Some(false));
+    // A node that is offline is said to be, and takes a task all the same.
+    stand.lab.set_node_online(1, false);
+    let offline = stand.client.check_deployable(&like).unwrap_err();
+    assert!(offline.to_string().contains("FTP port"), "{offline}");
+    stand
+        .client
+        .start_task(id(2), TaskType::Deploy, "laas z")
+        .unwrap();
+    assert_eq!(stand.client.active_tasks(id(2)).unwrap().len(), 1);
 }

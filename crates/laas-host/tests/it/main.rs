@@ -74,9 +74,7 @@ impl Sshd {
 
     fn public(&self, key: &str) -> String {
         let text = std::fs::read_to_string(self.dir.path().join(format!("{key}.pub"))).unwrap();
-        text.parse::<laas_host::authorized_keys::PublicKey>()
-            .unwrap()
-            .line()
+        text.parse::<laas_core::ssh_key::PublicKey>().unwrap().line()
     }
 }
 

@@ -154,8 +154,9 @@ impl State {
 
     /// Frees the hosts of each ended job in which *either* no hardware or no network task is unfinished.
     ///
-    /// The application means both, but its query asks for one of them.
-    pub fn free_hosts(&mut self) {
+    /// The application means both, but its query asks for one of them. With `whole`, only jobs of which no task is
+    /// under way.
+    pub fn free_hosts(&mut self, whole: bool) {
         let finished = |booking: &Booking, task_type| {
             booking
                 .tasks
@@ -167,6 +168,7 @@ impl State {
             .bookings
             .values()
             .filter(|booking| booking.complete && booking.hosts.is_some())
+            .filter(|booking| !whole || booking.tasks.iter().all(|task| task.status >= 200))
             .filter(|booking| finished(booking, TaskType::Hardware) || finished(booking, TaskType::Network))
             .map(|booking| booking.id)
             .collect();

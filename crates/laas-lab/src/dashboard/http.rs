@@ -120,6 +120,7 @@ impl State {
             (Resource::Bmc(host), "POST") => self.report_bmc(lab, host, &form),
             (Resource::Pdf(id), _) => self.descriptor(lab, id, |booking| &booking.pdf),
             (Resource::Idf(id), _) => self.descriptor(lab, id, |booking| &booking.idf),
+            (Resource::Jobs(200), _) if self.done_broken => html(StatusCode::INTERNAL_SERVER_ERROR),
             (Resource::Jobs(status), _) => json_page(StatusCode::OK, &self.list(lab, status)),
             (Resource::Job(_), "POST") => json_page(StatusCode::OK, &Value::Null),
             (Resource::Job(id), _) => match self.bookings.get(&id) {

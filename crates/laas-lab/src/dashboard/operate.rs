@@ -4,6 +4,7 @@ use std::ops::{Range, RangeInclusive};
 
 use serde::Deserialize;
 use time::OffsetDateTime;
+use uuid::Uuid;
 
 use super::Dashboard;
 use super::spec::{BookedHost, BookingSpec, HostSpec, OpnfvSpec, Refused, Role, UserSpec, Vlan};
@@ -178,7 +179,16 @@ impl Dashboard {
     pub fn tick(&self) {
         let mut state = self.lock();
         state.booking_poll();
-        state.free_hosts();
+        state.free_hosts(false);
+    }
+
+    /// As [`tick`](Self::tick), for a timer that fires between any two posts. The application's fires so seldom that it
+    /// hardly ever meets the end of a job in the middle, where it frees the hosts and loses the mail: this one waits for
+    /// the last task.
+    pub fn tick_between_jobs(&self) {
+        let mut state = self.lock();
+        state.booking_poll();
+        state.free_hosts(true);
     }
 
     /// Turns the jobs of ended bookings into their cleanup.
@@ -188,7 +198,7 @@ impl Dashboard {
 
     /// Frees the hosts of ended bookings whose cleanup is done, as far as the application can tell.
     pub fn free_hosts(&self) {
-        self.lock().free_hosts();
+        self.lock().free_hosts(false);
     }
 
     /// Announces a downtime of the dashboard's first lab, or calls it off; job lists do not change.
@@ -208,6 +218,11 @@ impl Dashboard {
         self.lock().mail_down = down;
     }
 
+    /// A dashboard of 2022 answers `jobs/done` with 500 for ever once a host in it has lost its configuration.
+    pub fn set_done_broken(&self, broken: bool) {
+        self.lock().done_broken = broken;
+    }
+
     /// Puts the dashboard's clock to `now`; it goes on from there.
     pub fn set_time(&self, now: OffsetDateTime) {
         let mut state = self.lock();
@@ -217,6 +232,17 @@ impl Dashboard {
     /// Lists jobs and tasks in changing order from now on, the same for the same seed.
     pub fn shuffle(&self, seed: u64) {
         self.lock().shuffle = Some(Shuffle::new(seed));
+    }
+
+    /// Asks the lab, as the application of 2022 does, who uses its VPN: by a task of the booking's job, or of a job that
+    /// has nothing else. It can't be read or posted to, and stays new.
+    pub fn ask_for_active_users(&self, booking: Option<u32>) {
+        let mut state = self.lock();
+        let job = booking.unwrap_or_else(|| {
+            state.last_booking += 1;
+            state.last_booking
+        });
+        state.active_users.insert(job, Uuid::new_v4().to_string());
     }
 
     /// The job with that number, if it is there.

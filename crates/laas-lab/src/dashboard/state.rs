@@ -21,10 +21,13 @@ pub(super) struct State {
     pub last_image: i64,
     pub mails: Vec<Mail>,
     pub mail_down: bool,
+    pub done_broken: bool,
     pub posts: Vec<Post>,
     pub shuffle: Option<Shuffle>,
     /// Whether tasks are created one by one, and then whether the last ones come first.
     pub one_by_one: Option<bool>,
+    /// The tasks that ask for the users of the VPN, by job.
+    pub active_users: BTreeMap<u32, String>,
     /// How far the dashboard's clock is ahead of the machine's.
     pub ahead: Duration,
 }
@@ -100,9 +103,11 @@ impl State {
             last_image: 4,
             mails: Vec::new(),
             mail_down: false,
+            done_broken: false,
             posts: Vec::new(),
             shuffle: None,
             one_by_one: None,
+            active_users: BTreeMap::new(),
             ahead: Duration::ZERO,
         }
     }
@@ -148,11 +153,25 @@ impl State {
             }
             jobs.push(json!({"id": booking.id, "payload": payload(&tasks, Task::delta)}));
         }
+        if status == 0 {
+            self.add_active_users(&mut jobs);
+        }
         if let Some(shuffle) = &mut shuffle {
             shuffle.apply(&mut jobs);
         }
         self.shuffle = shuffle;
         Value::Array(jobs)
+    }
+
+    /// The application gives no information with these tasks.
+    fn add_active_users(&self, jobs: &mut Vec<Value>) {
+        for (id, task) in &self.active_users {
+            let group = json!({task: {}});
+            match jobs.iter_mut().find(|job| job["id"] == *id) {
+                Some(job) => job["payload"]["active users task"] = group,
+                None => jobs.push(json!({"id": id, "payload": {"active users task": group}})),
+            }
+        }
     }
 }
 

@@ -29,8 +29,8 @@ use tokio::sync::broadcast;
 use crate::cabling::{Order, Os, PxeServer};
 use crate::faults::{Faults, Kind, Peer};
 use files::Files;
-pub use state::TaskView;
 use state::{Image, State};
+pub use state::{TaskNames, TaskView};
 
 /// The web root of a stock installation.
 pub const WEB_ROOT: &str = "/fog";
@@ -128,6 +128,85 @@ impl Fog {
     /// the storage group 1; the group 2 is empty.
     pub fn enable_node(&self, node: u32, enabled: bool) {
         self.locked().storage.enable(node, enabled);
+    }
+
+    /// Lets a storage node's FTP port answer or not.
+    pub fn set_node_online(&self, node: u32, online: bool) {
+        let offline = &mut self.locked().storage.offline;
+        if online {
+            offline.remove(&node);
+        } else {
+            offline.insert(node);
+        }
+    }
+
+    /// Lets an image's object say only the name of its storage group.
+    pub fn hide_storage_groups(&self, image: u32) {
+        if let Some(image) = self.locked().images.get_mut(&image) {
+            image.says_groups = false;
+        }
+    }
+
+    /// What tasks are called from now on.
+    pub fn name_tasks(&self, names: TaskNames) {
+        self.locked().task_names = names;
+    }
+
+    /// Queues a task as somebody does on the web page, `kind` as in [`TaskView::task_type`]; answers its id, or `None` if
+    /// FOG refuses it.
+    pub fn queue_task(&self, host: &str, kind: u32, name: &str) -> Option<u32> {
+        let mut state = self.locked();
+        let (key, _) = state
+            .hosts
+            .iter()
+            .find(|(_, known)| rows::text(&known.row, "name") == host)?;
+        let key = *key;
+        let wanted = rows::row([
+            ("taskTypeID", &kind.to_string()),
+            ("taskName", name),
+            ("wol", "0"),
+        ]);
+        state.create_task(key, &wanted).ok()?;
+        state.tasks.keys().last().copied()
+    }
+
+    /// Lets somebody queue a task of this kind right before the next order.
+    pub fn race(&self, kind: u32) {
+        self.locked().race = Some(kind);
+    }
+
+    /// Renames a host as somebody does on the web page.
+    pub fn rename_host(&self, host: &str, name: &str) {
+        let mut state = self.locked();
+        let known = state.hosts.values_mut();
+        for host in known.filter(|known| rows::text(&known.row, "name") == host) {
+            rows::set(&mut host.row, "name", name);
+        }
+    }
+
+    /// Writes columns of a task, as plug-ins do, and whoever restores a database.
+    pub fn edit_task(&self, task: u32, columns: &[(&str, &str)]) {
+        if let Some(task) = self.locked().tasks.get_mut(&task) {
+            for (column, value) in columns {
+                rows::set(&mut task.row, column, value);
+            }
+        }
+    }
+
+    /// Queues a task a second time, as two orders at once do; answers the second one's id.
+    pub fn double_task(&self, task: u32) -> Option<u32> {
+        let mut state = self.locked();
+        let mut twin = state.tasks.get(&task)?.clone();
+        state.last_task += 1;
+        let key = state.last_task;
+        rows::set(&mut twin.row, "id", key);
+        state.tasks.insert(key, twin);
+        Some(key)
+    }
+
+    /// Cancels a task as somebody does on the web page.
+    pub fn cancel_task(&self, task: u32) {
+        self.locked().cancel_task(Some(task), &rows::Row::new());
     }
 
     /// The client on the host stops with an error. 1.5 does not hear of it.

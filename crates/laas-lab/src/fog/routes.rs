@@ -99,6 +99,13 @@ fn nothing() -> Answer {
     Answer::Json("".into())
 }
 
+fn cancelled(version: Version) -> Answer {
+    match version {
+        Version::V1_5 => Answer::Json(Value::Null),
+        Version::V1_6 => nothing(),
+    }
+}
+
 fn route(state: &mut State, method: &Method, segments: &[&str], wanted: &Row) -> Result<Answer, Refusal> {
     let id = |segment: &str| segment.parse::<u32>().ok();
     Ok(match (method.as_str(), segments) {
@@ -141,11 +148,11 @@ fn route(state: &mut State, method: &Method, segments: &[&str], wanted: &Row) ->
         }
         ("DELETE", ["task", "cancel"]) => {
             state.cancel_task(None, wanted);
-            nothing()
+            cancelled(state.version)
         }
         ("DELETE", ["task", key, "cancel"]) if id(key).is_some() => {
             state.cancel_named_task(id(key), wanted)?;
-            nothing()
+            cancelled(state.version)
         }
         ("DELETE", ["host", "cancel"]) => return Err(Refusal::NotFound),
         ("DELETE", ["host", key, "cancel"]) if id(key).is_some() => {
@@ -180,7 +187,7 @@ fn list(state: &State, class: &str, term: Option<&str>, wanted: &Row) -> Answer 
             .values()
             .map(|image| state.image_json(image))
             .collect(),
-        "storagegroup" => state.storage.groups.values().cloned().map(Value::from).collect(),
+        "storagegroup" => state.group_jsons(),
         "storagenode" => state.node_jsons(),
         "imageassociation" => state.association_jsons(),
         _ if active => state.active_tasks().map(|task| state.task_json(task)).collect(),

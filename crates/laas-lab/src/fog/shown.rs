@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::Version;
-use super::rows::{id, text};
+use super::rows::{Row, id, text};
 use super::state::{Host, Image, STATES, State, TASK_TYPES, Task, TaskView};
 
 impl State {
@@ -44,7 +44,7 @@ impl State {
             group.map_or("", |row| text(row, "name")).into(),
         );
         // 1.6 has the groups in `imageassociation` only.
-        if self.version == Version::V1_5 {
+        if self.version == Version::V1_5 && image.says_groups {
             shown.insert("storagegroups".into(), groups.into());
         }
         shown.into()
@@ -62,6 +62,25 @@ impl State {
         let old = self.version == Version::V1_5;
         let nodes = self.storage.nodes.values();
         nodes.map(|node| self.storage.node_json(node, old)).collect()
+    }
+
+    /// The groups with their nodes, whose ids are numbers where all others are texts.
+    pub fn group_jsons(&self) -> Vec<Value> {
+        let shown = |(key, row): (&u32, &Row)| {
+            let mut shown = row.clone();
+            let nodes = |enabled: bool| -> Vec<u32> {
+                let members = self.storage.nodes.iter();
+                members
+                    .filter(|(_, node)| id(node, "storagegroupID") == *key)
+                    .filter(|(_, node)| !enabled || text(node, "isEnabled") == "1")
+                    .map(|(node, _)| *node)
+                    .collect()
+            };
+            shown.insert("allnodes".into(), nodes(false).into());
+            shown.insert("enablednodes".into(), nodes(true).into());
+            Value::from(shown)
+        };
+        self.storage.groups.iter().map(shown).collect()
     }
 
     /// Which image is in which storage group.

@@ -35,6 +35,8 @@ pub const TASK_TYPES: [(u32, &str); 20] = [
 ];
 pub const DEPLOYS: [u32; 2] = [1, 17];
 pub const CAPTURE: u32 = 2;
+/// The types beside which FOG makes no other task of these for a host.
+const IMAGING: [u32; 7] = [1, 2, 8, 15, 16, 17, 24];
 pub const WIPES: std::ops::RangeInclusive<u32> = 18..=20;
 
 pub const QUEUED: u32 = 1;
@@ -57,6 +59,7 @@ pub const STATES: [(u32, &str); 6] = [
 #[derive(Debug, Clone)]
 pub struct State {
     pub version: Version,
+    pub task_names: TaskNames,
     pub api_enabled: bool,
     pub hosts: BTreeMap<u32, Host>,
     pub images: BTreeMap<u32, Image>,
@@ -65,7 +68,9 @@ pub struct State {
     pub requests: Vec<String>,
     /// The MACs that get a magic packet when the request is through.
     pub woken: Vec<String>,
-    last_task: u32,
+    pub last_task: u32,
+    /// Somebody queues a task of this type right before the next order.
+    pub race: Option<u32>,
 }
 
 #[derive(Debug, Clone)]
@@ -82,6 +87,8 @@ pub struct Image {
     pub os: Option<Os>,
     /// The storage groups that it is associated with, the primary one first.
     pub groups: Vec<u32>,
+    /// Whether its object says the groups; some of 1.5 say only the name of one.
+    pub says_groups: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -113,6 +120,19 @@ pub struct TaskView {
     pub snapins: bool,
 }
 
+/// What FOG calls a task that it was asked to call something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TaskNames {
+    /// Before 1.5.
+    AsAsked,
+    /// `asked - pod1`, seen of 1.5.8.
+    WithHost,
+    /// `asked - pod1 2026-09-01 10:00:00`, read in 1.6.
+    WithHostAndTime,
+    /// Whatever it likes, which no version is known to do.
+    Other,
+}
+
 /// Why something was not done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refusal {
@@ -134,6 +154,10 @@ impl State {
     pub fn new(version: Version) -> Self {
         Self {
             version,
+            task_names: match version {
+                Version::V1_5 => TaskNames::WithHost,
+                Version::V1_6 => TaskNames::WithHostAndTime,
+            },
             api_enabled: true,
             hosts: BTreeMap::new(),
             images: super::stock_images()
@@ -144,6 +168,7 @@ impl State {
             requests: Vec::new(),
             woken: Vec::new(),
             last_task: 0,
+            race: None,
         }
     }
 }
@@ -160,7 +185,12 @@ impl Image {
             }
         }
         let groups = vec![1];
-        Self { row, os, groups }
+        Self {
+            row,
+            os,
+            groups,
+            says_groups: true,
+        }
     }
 }
 
@@ -260,6 +290,7 @@ impl State {
     pub fn create_task(&mut self, host: u32, wanted: &Row) -> Result<(), Refusal> {
         let known = self.hosts.get(&host).ok_or(Refusal::NotFound)?;
         let (image_id, macs) = (id(&known.row, "imageID"), known.macs.clone());
+        let host_name = text(&known.row, "name").to_owned();
         let wake = match self.version {
             Version::V1_5 => "0",
             Version::V1_6 => "1",
@@ -286,8 +317,17 @@ impl State {
             Some(Value::Bool(all)) => *all && self.version == Version::V1_5,
             _ => text(&asked, "deploySnapins") == "-1",
         };
-        if self.active_tasks().any(|task| id(&task.row, "hostID") == host) {
-            return Err(Refusal::Error("Host is already a member of an active task"));
+        if let Some(kind) = self.race.take() {
+            let kind = kind.to_string();
+            let wanted = row([
+                ("taskTypeID", kind.as_str()),
+                ("taskName", "Task by admin"),
+                ("wol", "0"),
+            ]);
+            self.create_task(host, &wanted)?;
+        }
+        if self.is_in_the_way(host, kind)? {
+            return Ok(());
         }
         if DEPLOYS.contains(&kind) || kind == CAPTURE {
             let image = self.images.get(&image_id);
@@ -301,6 +341,13 @@ impl State {
         if text(&asked, "wol") == "1" || kind == WAKE_UP {
             self.woken.extend(macs);
         }
+        let name = match (self.task_names, text(&asked, "taskName")) {
+            (TaskNames::AsAsked, name) => name.to_owned(),
+            (TaskNames::WithHost, name) => format!("{name} - {host_name}"),
+            (TaskNames::WithHostAndTime, name) => format!("{name} - {host_name} {}", now()),
+            (TaskNames::Other, _) => format!("Task of {host_name}"),
+        };
+        set(&mut asked, "taskName", name);
         self.last_task += 1;
         let row = task_row(self.last_task, host, image_id, &asked);
         let task = Task {
@@ -310,6 +357,22 @@ impl State {
         };
         self.tasks.insert(self.last_task, task);
         Ok(())
+    }
+
+    /// What becomes of an order for a host that has active tasks; whether FOG says yes and makes nothing.
+    fn is_in_the_way(&mut self, host: u32, kind: u32) -> Result<bool, Refusal> {
+        let of_host = self.active_tasks().filter(|task| id(&task.row, "hostID") == host);
+        let active: Vec<_> = of_host
+            .map(|task| (id(&task.row, "id"), IMAGING.contains(&id(&task.row, "typeID"))))
+            .collect();
+        for (task, is_imaging) in active {
+            match self.version {
+                Version::V1_6 if !IMAGING.contains(&kind) => return Ok(true),
+                _ if is_imaging => return Err(Refusal::Error("Host is already a member of an active task")),
+                _ => self.cancel_task(Some(task), &Row::new()),
+            }
+        }
+        Ok(false)
     }
 
     pub fn active_tasks(&self) -> impl Iterator<Item = &Task> {

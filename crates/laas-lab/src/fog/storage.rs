@@ -1,6 +1,6 @@
 //! Where images lie: groups of storage nodes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
@@ -12,6 +12,8 @@ use super::state::Refusal;
 pub struct Storage {
     pub groups: BTreeMap<u32, Row>,
     pub nodes: BTreeMap<u32, Row>,
+    /// The nodes whose FTP port does not answer. FOG takes tasks all the same.
+    pub offline: BTreeSet<u32>,
 }
 
 impl Default for Storage {
@@ -35,6 +37,7 @@ impl Default for Storage {
         Self {
             groups: BTreeMap::from([(1, group("1", "default")), (2, group("2", "archive"))]),
             nodes: BTreeMap::from([(1, node)]),
+            offline: BTreeSet::new(),
         }
     }
 }
@@ -76,7 +79,8 @@ impl Storage {
         if !with_password {
             shown.remove("pass");
         }
-        shown.insert("online".into(), true.into());
+        let online = !self.offline.contains(&id(node, "id"));
+        shown.insert("online".into(), online.into());
         let group = self.groups.get(&id(node, "storagegroupID"));
         shown.insert(
             "storagegroup".into(),

@@ -96,6 +96,8 @@ struct Soak {
     storm: Storm,
     /// What was done since the last quiet moment.
     story: Vec<String>,
+    /// The tasks that somebody else has queued in FOG, which stay.
+    of_others: Vec<u32>,
     /// Bookings that were made, and how many of those that ran at a quiet moment were complete or not.
     booked: u32,
     whole: u32,
@@ -117,7 +119,7 @@ impl Soak {
             ..LabOptions::default()
         };
         let changes = json!({
-            "timing": {"call": 3, "retries": 2, "retry_delay": 0, "power": 6, "boot": 10, "stall": 8, "image": 30, "wipe": 15},
+            "timing": {"call": 3, "retries": 2, "retry_delay": 0, "power": 6, "boot": 10, "stall": 8, "image": 30, "wipe": 15, "heartbeat": 2},
             "release": {"disk": if seed.is_multiple_of(3) { "wipe" } else { "keep" }},
         });
         let house = House::of(options, &pack(), changes).await;
@@ -131,6 +133,7 @@ impl Soak {
             pause: PAUSES[1],
             storm: Storm::No,
             story: Vec::new(),
+            of_others: Vec::new(),
             booked: 0,
             whole: 0,
             failed: 0,
@@ -145,9 +148,11 @@ impl Soak {
             0..=33 => self.book(),
             34..=39 => self.reimage(),
             40..=43 => self.snapshot(),
-            44..=59 => self.heal(),
+            44..=46 => self.mistype().await,
+            47..=59 => self.heal(),
             60..=83 => self.break_something(),
-            84..=91 => self.kill_an_action(),
+            84..=89 => self.kill_an_action(true),
+            90..=91 => self.kill_an_action(false),
             92..=94 => self.cut_the_power(),
             95 => {
                 let down = self.dice.below(2) == 0;
@@ -159,6 +164,7 @@ impl Soak {
                 self.house.lab.dashboard().shuffle(seed);
                 "the lists are shuffled".to_owned()
             }
+            97 => self.use_fog_by_hand(),
             _ => {
                 self.restart_the_engine().await;
                 "the engine is killed".to_owned()
@@ -284,6 +290,15 @@ impl Soak {
         format!("{peer} fails: {fault:?} {done:?}")
     }
 
+    /// Somebody means to image a whole room at once, which no booking may end.
+    fn use_fog_by_hand(&mut self) -> String {
+        const MULTICAST: u32 = 8;
+        let host = self.host();
+        let task = self.house.lab.fog().queue_task(&host, MULTICAST, "Multi-Cast");
+        self.of_others.extend(task);
+        format!("somebody else queues FOG's task {task:?} for {host}")
+    }
+
     fn heal(&mut self) -> String {
         let faults: Vec<_> = self.house.lab.faults().all().into_keys().collect();
         if faults.is_empty() {
@@ -294,7 +309,8 @@ impl Soak {
         format!("{peer} is well")
     }
 
-    fn kill_an_action(&mut self) -> String {
+    /// StackStorm does not notice it if the action runner is killed as well.
+    fn kill_an_action(&mut self, noticed: bool) -> String {
         let engine = self.house.stack.engine_pid().unwrap();
         let mut running = children(engine);
         // The engine gives up a sensor that keeps dying.
@@ -303,8 +319,31 @@ impl Soak {
             return "nothing to kill".to_owned();
         }
         let (process, action) = self.dice.pick(running);
-        signal(process, libc::SIGKILL);
-        format!("{action} is killed")
+        if noticed {
+            signal(process, libc::SIGKILL);
+            return format!("{action} is killed");
+        }
+        self.house.stack.kill_unnoticed(process).unwrap();
+        format!("{action} is killed, and the engine does not notice")
+    }
+
+    /// An operator mistypes an image, or, while bookings stay, means another host than one that is booked. Nobody waits
+    /// for the end: that nothing came of it is seen when all is quiet.
+    async fn mistype(&mut self) -> String {
+        let booked = self.running().into_iter().filter_map(|job| job.hosts).flatten();
+        let booked: BTreeSet<_> = booked.collect();
+        let (host, image) = match self.storm == Storm::Over && !booked.is_empty() {
+            true => (self.dice.pick(booked), "ubuntu-20.04"),
+            false => (self.host(), "ubunto"),
+        };
+        let execution = self.dice.pick([
+            json!({"action": "laas.image_host", "parameters": {"host": host, "name": image}}),
+            json!({"action": "laas.update_image", "parameters": {"host": host, "name": image, "into": "web"}}),
+        ]);
+        let told = format!("by mistake: {execution}");
+        let method = reqwest::Method::POST;
+        let begun = self.house.stack.call(method, "executions", Some(execution)).await;
+        format!("{told}: {}", begun.is_ok())
     }
 
     fn cut_the_power(&mut self) -> String {
@@ -334,6 +373,16 @@ impl Soak {
             self.house.lab.faults().clear(&peer);
         }
         self.house.lab.dashboard().set_mail_down(false);
+        let tasks = self.house.lab.fog().tasks();
+        for task in std::mem::take(&mut self.of_others) {
+            let queued = tasks.iter().any(|t| t.id == task && t.state == 1);
+            assert!(
+                queued,
+                "LAAS_SEEDS={}: FOG's task {task} was somebody else's",
+                self.seed
+            );
+            self.house.lab.fog().cancel_task(task);
+        }
         self.story.push("everything is well".to_owned());
     }
 

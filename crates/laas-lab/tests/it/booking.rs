@@ -11,6 +11,7 @@ use laas_lab::lab::LabOptions;
 use serde_json::{Value, json};
 
 use crate::house::{House, name, of_action, pack};
+use crate::release::freed;
 
 /// What an action does when it is run: itself, and itself again with the same arguments and environment, whose answer
 /// is kept for the test.
@@ -77,6 +78,77 @@ async fn a_booking_ends_with_eight_true_tasks_in_few_executions() {
         assert_eq!(second["result"]["stdout"]["changed"], false, "{second:#}");
     }
     house.assert_whole(&job).await;
+}
+
+/// The dashboard of 2022 asks by a task of its own, which can't be read, who uses the VPN.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_question_for_active_users_is_in_nobodys_way() {
+    let house = House::start().await;
+    let dashboard = house.lab.dashboard();
+    dashboard.ask_for_active_users(None);
+    let job = house.book();
+    dashboard.ask_for_active_users(Some(job));
+    let state = house.settled(job).await;
+    house.assert_whole(&state).await;
+    let audit = house.stack.run("laas.network_audit", json!({})).await.unwrap();
+    assert_eq!(audit["status"], "succeeded", "{audit:#}");
+    dashboard.end(job).unwrap();
+    freed(&house, job).await;
+    let executions = house.executions().await;
+    for execution in of_action(&executions, "fulfill_job") {
+        assert_eq!(execution["parameters"]["job_id"], job, "{execution:#}");
+    }
+    let of_tasks = dashboard
+        .posts()
+        .into_iter()
+        .filter(|post| post.job == job)
+        .count();
+    assert_eq!(dashboard.posts().len(), of_tasks, "nothing is posted for it");
+}
+
+/// The page has words for a task while it is under way, and they go with its end.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_task_under_way_has_a_message() {
+    let house = House::start().await;
+    let job = house.book();
+    let state = house.settled(job).await;
+    let posts = house.lab.dashboard().posts();
+    for task in &state.tasks {
+        let own = posts.iter().filter(|post| post.task == task.id);
+        let begun: Vec<_> = own.filter(|post| post.status.as_deref() == Some("100")).collect();
+        assert!(!begun.is_empty(), "{task:?}");
+        for post in begun {
+            assert_eq!(
+                post.message.as_deref(),
+                Some("The lab is working on this task. The result will replace this message.")
+            );
+        }
+        assert!(!task.message.contains("working on this task"), "{task:?}");
+    }
+    let shown = house.lab.dashboard().page(job, 3).unwrap();
+    let hardware = shown[0].response.as_deref().unwrap();
+    assert!(
+        hardware.contains("in the box with the heading \"PDF\""),
+        "{hardware}"
+    );
+    house.lab.dashboard().end(job).unwrap();
+    let state = house.settled(job).await;
+    let posts = house.lab.dashboard().posts();
+    for task in &state.tasks {
+        let own = posts.iter().filter(|post| post.task == task.id);
+        let own: Vec<_> = own.filter_map(|post| post.message.as_deref()).collect();
+        let last = "The booking is over. The lab has taken back everything that this task gave.";
+        let [.., before, after] = &own[..] else {
+            panic!("{own:?}");
+        };
+        assert_eq!(
+            (*before, *after),
+            (
+                "The booking is over. The lab is taking back what this task gave.",
+                last
+            )
+        );
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use laas_lab::cabling::bmc_address;
 use laas_lab::dashboard::{BookedHost, BookingSpec, JobState, TaskType, Vlan};
 use laas_lab::faults::{Kind, Peer};
 use serde_json::json;
@@ -69,6 +70,24 @@ async fn the_hosts_after_a_dead_one_are_done_also_one_at_a_time() {
     }
     assert_eq!(access(&job), (200, 300));
     house.assert_true(&job).await;
+    // The operators are told where; the users are not.
+    let executions = house.executions().await;
+    let output = &of_action(&executions, "fulfill_job")[0]["result"]["output"];
+    let failed: Vec<_> = output["failed"].as_array().unwrap().iter().collect();
+    assert_eq!(failed.len(), 3, "{output:#}");
+    let address = bmc_address(1).to_string();
+    for kind in ["hardware", "network"] {
+        let begin = format!("{kind} of pod1: bmc: ");
+        let said = failed.iter().find_map(|said| said.as_str()?.strip_prefix(&begin));
+        assert!(said.is_some_and(|said| said.contains(&address)), "{output:#}");
+        let said = failed
+            .iter()
+            .any(|said| said.as_str().unwrap().starts_with("SSH access of user 3: "));
+        assert!(said, "{output:#}");
+    }
+    for task in &job.tasks {
+        assert!(!task.message.contains(&address), "{}", task.message);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -153,7 +172,8 @@ async fn who_asks_for_no_bmc_account_is_rid_of_the_last_tenants() {
     hardware["hostname"] = json!("next1");
     hardware["ipmi"] = json!(false);
     let settings = json!({"retries": 1, "retry_delay": 1, "concurrency": 1});
-    let parameters = json!({"host": "pod1", "hardware": hardware, "tasks": [task], "settings": settings});
+    let parameters =
+        json!({"host": "pod1", "hardware": hardware, "tasks": [task], "as_step": true, "settings": settings});
     let ended = house.stack.run("laas.provision_host", parameters).await.unwrap();
     assert_eq!(ended["status"], "succeeded", "{}", house.story().await);
 

@@ -203,7 +203,7 @@ async fn lists_have_a_count_and_texts_for_numbers() {
     let task = stand.json("/task/1").await;
     assert_eq!(task["host"]["name"], "pod2");
     assert_eq!(task["image"]["id"], "22");
-    assert_eq!(task["name"], "a name");
+    assert_eq!(task["name"], "a name - pod2");
     assert_eq!(task["state"]["name"], "Queued");
 }
 

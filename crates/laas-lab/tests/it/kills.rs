@@ -212,7 +212,7 @@ async fn handed_out(house: &House) {
     until(house, "the job is handed out", wanted).await;
 }
 
-async fn running(house: &House, action: &str) {
+pub async fn running(house: &House, action: &str) {
     let wanted = |executions: &[Value]| {
         let executions = of_action(executions, action);
         executions.iter().any(|e| e["status"] == "running")
@@ -220,7 +220,7 @@ async fn running(house: &House, action: &str) {
     until(house, &format!("`{action}` runs"), wanted).await;
 }
 
-async fn until(house: &House, what: &str, wanted: impl Fn(&[Value]) -> bool) {
+pub async fn until(house: &House, what: &str, wanted: impl Fn(&[Value]) -> bool) {
     let started = Instant::now();
     while !wanted(&house.executions().await) {
         assert!(started.elapsed() < LIMIT, "never {what}: {}", house.story().await);

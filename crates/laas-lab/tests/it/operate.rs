@@ -110,7 +110,13 @@ async fn after_a_power_cut_the_booked_hosts_are_switched_on_and_no_other() {
     house.assert_done(&state).await;
     let power = |host: &str| house.lab.machine(host).unwrap().phase();
     house
-        .st2(&["run", "laas.ipmi_power", "host=pod1", "command=off"])
+        .st2(&[
+            "run",
+            "laas.ipmi_power",
+            "host=pod1",
+            "command=off",
+            "booked=true",
+        ])
         .await
         .succeeded();
     assert_eq!((power("pod1"), power("pod3")), (Phase::Off, Phase::Off));
@@ -135,7 +141,7 @@ async fn a_snapshot_of_a_running_booking_is_an_image_of_its_host() {
     assert!(has_image(&house, &image), "{}", house.story().await);
     // Whoever books it gets the files, and nobody gets in who was let in before.
     let snapshot = format!("snapshot=snapshot_{number}");
-    let other = ["run", "laas.image_host", "host=pod2", &snapshot];
+    let other = ["run", "laas.image_host", "host=pod2", &snapshot, "booked=true"];
     house.st2(&other).await.succeeded();
     assert_eq!(read(&house, "pod2").as_deref(), Some("of the tenant"));
     let root = house.lab.machine("pod2").unwrap().root().unwrap();

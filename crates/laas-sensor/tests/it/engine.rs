@@ -70,6 +70,10 @@ async fn executions(
     if let Some(refusal) = engine.refusal(&headers) {
         return refusal;
     }
+    if !query.contains_key("action") {
+        // Whoever looks for lost actions finds none: they are tested on a whole engine.
+        return Json(json!([])).into_response();
+    }
     assert_eq!(query["action"], "laas.fulfill_job");
     let (limit, offset) = (query["limit"].parse().unwrap(), query["offset"].parse().unwrap());
     assert!(limit <= 100);
@@ -128,6 +132,9 @@ async fn keys(
 ) -> Response {
     if let Some(refusal) = engine.refusal(&headers) {
         return refusal;
+    }
+    if query["prefix"] == "alive_" {
+        return Json(json!([])).into_response();
     }
     assert_eq!(query["prefix"], "task_");
     let inner = engine.lock();

@@ -4,6 +4,7 @@ use crate::engine::{Engine, TOKEN};
 use laas_lab::dashboard::{BookedHost, BookingSpec, CaptureBooking, Dashboard, HostSpec, Role};
 use laas_lab::faults::{Fault, Faults, Kind, Peer};
 use laas_lab::http::Server;
+use laas_sensor::watchdog::Watchdog;
 use serde_json::json;
 use std::io::Read;
 use std::net::Ipv4Addr;
@@ -18,6 +19,7 @@ const POLL: Duration = Duration::from_millis(20);
 const MANY: u32 = 1_000_000;
 
 struct Lab {
+    dashboard: Dashboard,
     dashboard_faults: Faults,
     engine: Engine,
     engine_faults: Faults,
@@ -70,6 +72,7 @@ impl Lab {
         ]
         .map(|server| runtime.block_on(server).unwrap());
         Self {
+            dashboard,
             dashboard_faults,
             engine,
             engine_faults,
@@ -247,6 +250,27 @@ fn a_job_that_the_engine_refuses_does_not_stop_the_others() {
 }
 
 #[test]
+fn a_broken_list_of_what_is_done_stops_no_booking() {
+    let lab = Lab::new();
+    lab.dashboard.set_done_broken(true);
+    let sensor = lab.start();
+    assert_eq!(lab.dispatched(2), [1, 2]);
+    sensor.terminate();
+    let (_, log) = sensor.end();
+    assert!(log.contains("jobs/done"), "{log}");
+}
+
+#[test]
+fn a_watchdog_barks_at_work_that_does_not_end_and_at_no_other() {
+    let (sender, receiver) = std::sync::mpsc::channel();
+    let watchdog = Watchdog::start(Duration::from_millis(500), move || sender.send(()).unwrap());
+    watchdog.during(|| ());
+    assert!(receiver.recv_timeout(Duration::from_secs(2)).is_err());
+    let barked = watchdog.during(|| receiver.recv_timeout(Duration::from_secs(60)));
+    assert_eq!(barked, Ok(()));
+}
+
+#[test]
 fn every_answer_is_survived() {
     for kind in [
         Kind::Refuse,
@@ -254,6 +278,9 @@ fn every_answer_is_survived() {
         Kind::Http500,
         Kind::Html,
         Kind::CutJson,
+        Kind::Trickle,
+        Kind::Http403,
+        Kind::Http502,
         Kind::WrongCredentials,
     ] {
         let lab = Lab::new();

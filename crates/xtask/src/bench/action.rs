@@ -129,9 +129,21 @@ impl Booking {
             "100",
             &json!({"status": 100, "tasks": plan["tasks"]}),
         )?;
-        self.run("switch_vlan", "management", &json!({"hosts": [name]}))?;
-        self.run("ipmi_power", "off", &json!({"host": name, "command": "off"}))?;
-        self.run("ipmi_boot_device", "", &json!({"host": name, "device": "pxe"}))?;
+        self.run(
+            "switch_vlan",
+            "management",
+            &json!({"hosts": [name], "booked": true}),
+        )?;
+        self.run(
+            "ipmi_power",
+            "off",
+            &json!({"host": name, "command": "off", "booked": true}),
+        )?;
+        self.run(
+            "ipmi_boot_device",
+            "",
+            &json!({"host": name, "device": "pxe", "booked": true}),
+        )?;
         let mut deploy = json!({"host": name, "image": hardware["image"], "request": hardware["request"]});
         deploy["start_only"] = true.into();
         self.run("fog_image", "start", &deploy)?;
@@ -143,7 +155,7 @@ impl Booking {
         self.run(
             "set_hostname",
             "",
-            &json!({"host": name, "hostname": hardware["hostname"]}),
+            &json!({"host": name, "hostname": hardware["hostname"], "booked": true}),
         )?;
         let bmc = self.run(
             "bmc_user",
@@ -155,15 +167,19 @@ impl Booking {
         self.run(
             "host_network",
             "",
-            &json!({"host": name, "interfaces": network["interfaces"]}),
+            &json!({"host": name, "interfaces": network["interfaces"], "booked": true}),
         )?;
         self.run(
             "ipmi_power",
             "soft",
-            &json!({"host": name, "command": "soft", "force": true}),
+            &json!({"host": name, "command": "soft", "force": true, "booked": true}),
         )?;
         let networks = json!([{"host": name, "interfaces": network["interfaces"]}]);
-        self.run("switch_vlan", "tenant", &json!({"networks": networks}))?;
+        self.run(
+            "switch_vlan",
+            "tenant",
+            &json!({"networks": networks, "booked": true}),
+        )?;
         self.run("ipmi_power", "on again", &json!({"host": name, "command": "on"}))?;
         let found = self.run(
             "wait_for_host",

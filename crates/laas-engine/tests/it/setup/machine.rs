@@ -35,8 +35,10 @@ const NOT_INSTALLED: &[&str] = &[
     "scripts",
 ];
 
-/// Stands for the compiler: its products do nothing, and don't end if their name is in `hold`; it fails while there is a file `broken` in the home directory.
+/// Stands for the compiler: its products do nothing, and don't end if their name is in `hold`; it fails while there is a file `broken` in the home directory,
+/// and does not even say its version while there is `no-toolchain`.
 const CARGO: &str = r#"#!/bin/sh
+[ ! -e "$HOME/no-toolchain" ] || { echo "error: rustup could not choose a version of cargo to run" >&2; exit 1; }
 [ "$1" = --version ] && exec echo "cargo 1.99.0 (0000000 2030-01-01)"
 "$HOME/bin/interrupt" build || exit
 [ ! -e "$HOME/broken" ] || { echo "error: could not compile laas-actions" >&2; exit 101; }
@@ -138,6 +140,11 @@ impl Machine {
             });
         }
         command
+    }
+
+    /// What the real client says.
+    pub fn st2(&self, words: &[&str]) -> Ended {
+        self.run("../home/bin/st2", words)
     }
 
     pub fn run(&self, script: &str, arguments: &[&str]) -> Ended {

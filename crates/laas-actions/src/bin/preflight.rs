@@ -1,0 +1,3 @@
+fn main() -> std::process::ExitCode {
+    laas_core::action::main::<laas_actions::preflight::Args>()
+}
