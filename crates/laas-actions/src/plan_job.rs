@@ -216,7 +216,8 @@ impl Args {
         };
         if is_over(&all) {
             let is_open = |task: &&Task| {
-                matches!(task.work, Work::Key { .. }) && record(task).is_some_and(|record| !record.release)
+                matches!(task.work, Work::Key { .. })
+                    && record(task).is_some_and(|r| !r.release || r.state != 200)
             };
             for task in all.iter().filter(is_open).collect::<Vec<_>>() {
                 // The rest of the booking is taken back nevertheless, and with its hosts this access.
@@ -242,14 +243,20 @@ impl Args {
         let makes = |work: &Work| matches!(work, Work::Hardware { .. } | Work::Network { .. });
         let changed = hosts_of(situation, makes);
         for task in &all {
-            if matches!(&task.work, Work::Key { hosts, .. } if hosts.iter().any(|host| changed.contains(host))) {
+            if matches!(&task.work, Work::Key { hosts, .. } if hosts.iter().any(|host| changed.contains(host)))
+            {
                 self.take_up_this(dashboard, situation, task)?;
             }
         }
         Ok(())
     }
 
-    fn take_up_this(&self, dashboard: &Dashboard, situation: &mut Situation, task: &Task) -> Result<(), Failure> {
+    fn take_up_this(
+        &self,
+        dashboard: &Dashboard,
+        situation: &mut Situation,
+        task: &Task,
+    ) -> Result<(), Failure> {
         let mut listed = situation.new.iter().chain(&situation.current);
         if listed.all(|listed| listed.id != task.id) {
             let delta = dashboard.task(self.job_id, &task.id).at_peer(DASHBOARD)?;

@@ -87,8 +87,12 @@ impl Before {
             // An end that can't be read is waited for.
             let waits = original.release.is_some() && planned.skipped.contains(&task.id);
             // Nothing is given on a host that can't be made.
-            let maker = before.tasks.iter().find(|task| task.id.as_str() == touched_task);
-            let made = maker.and_then(Task::makes).map_or(Vec::new(), |(_, hosts)| hosts);
+            let makers = before.tasks.iter().chain(&job.tasks);
+            let makers = makers.filter(|task| task.id.as_str() == touched_task);
+            let made: Vec<_> = makers
+                .filter_map(Task::makes)
+                .flat_map(|(_, hosts)| hosts)
+                .collect();
             let mut refused = planned.unsupported.iter();
             let is_unmade = task.work.host().is_some_and(|host| made.contains(host))
                 && refused.any(|refused| refused.task.task == task.id && refused.kind == "unmade");
