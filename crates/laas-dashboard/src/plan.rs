@@ -190,7 +190,7 @@ enum Progress {
     Made,
     /// Nobody is going to make it before its user or an operator asks for that again.
     Unmade,
-    InProgress,
+    Awaited,
 }
 
 /// A plan that is being made.
@@ -269,7 +269,7 @@ impl<'a> Draft<'a> {
             match self.progress(host, parts) {
                 Progress::Made => {}
                 Progress::Unmade => unmade.push(host.clone()),
-                Progress::InProgress => return None,
+                Progress::Awaited => return None,
             }
         }
         Some(unmade)
@@ -297,7 +297,7 @@ impl<'a> Draft<'a> {
             return match self.plan.claims.contains_key(task) {
                 true if is_refused() => Progress::Unmade,
                 true => Progress::Made,
-                false => Progress::InProgress,
+                false => Progress::Awaited,
             };
         }
         let Some(Known { record, busy }) = self.situation.known.get(task) else {
@@ -309,7 +309,7 @@ impl<'a> Draft<'a> {
             Some(record) => match record.state {
                 200 => Progress::Made,
                 300 if !busy => Progress::Unmade,
-                _ => Progress::InProgress,
+                _ => Progress::Awaited,
             },
         }
     }
