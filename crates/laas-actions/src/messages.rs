@@ -43,7 +43,7 @@ pub const EVENTS: &[Event] = &[
     event!("software", "host", "installer", "scenario", "found"),
     event!("snapshot", "host", "image"),
     event!("started",),
-    event!("unsupported", "type", "what", "kind", "why"),
+    event!("unsupported", "type", "what", "host", "kind", "why"),
     event!("unusable_key", "failures"),
     event!("vpn", "uid", "password"),
 ];
@@ -220,7 +220,7 @@ mod tests {
         ] {
             assert_eq!(plain(event, &facts).unwrap(), expected);
         }
-        for (kind, fact) in [("ended", "what"), ("unknown", "kind")] {
+        for (kind, fact) in [("ended", "what"), ("unmade", "host"), ("unknown", "kind")] {
             let said = plain("unsupported", &json!({"type": kind, fact: "the thing"})).unwrap();
             assert!(said.contains("the thing"), "{said}");
         }

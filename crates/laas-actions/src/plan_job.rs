@@ -10,7 +10,7 @@ use laas_core::names::TaskId;
 use laas_core::wait::{Backoff, Deadline, Ended};
 use laas_core::{Failure, HostName, Kind, ledger, lock};
 use laas_dashboard::{
-    Dashboard, DashboardError, Job, Known, List, Other, Plan, Situation, Task, Work, is_over,
+    Dashboard, DashboardError, Job, Known, List, Other, Plan, Situation, Task, Work, is_over, powered,
 };
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
@@ -70,6 +70,7 @@ impl Action for Args {
             job: self.job_id,
             all: self.find(&dashboard, &known).at_peer(DASHBOARD)?,
             known,
+            vanished: BTreeSet::new(),
             others,
             new: self.ours(new),
             current: self.ours(current),
@@ -84,10 +85,13 @@ impl Action for Args {
                     .peer(DASHBOARD),
             );
         }
+        self.read_whole_end(&dashboard, &mut situation)
+            .at_peer(DASHBOARD)?;
+        situation.vanished = self.vanished(&dashboard, &situation)?;
         self.take_up(&dashboard, &mut situation)?;
         let known = situation.known.clone();
         let plan = laas_dashboard::plan(situation);
-        if self.release && plan.release.is_none() {
+        if self.release && !plan.release.as_ref().is_some_and(|release| release.over) {
             let error = format!("the booking of job {} is not over", self.job_id);
             return Err(Failure::input(error)
                 .hint("end it on the dashboard first")
@@ -149,56 +153,114 @@ impl Args {
         Ok(known)
     }
 
+    /// Of a job whose booking is over the dashboard changes one task after the other: it is read again until all of its
+    /// end is there.
+    fn read_whole_end(&self, dashboard: &Dashboard, situation: &mut Situation) -> Result<(), DashboardError> {
+        let deadline = Deadline::after(LOOK_FOR_A_JOB);
+        let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(1));
+        while let Some(all) = &situation.all {
+            if !is_over(situation.new.iter().chain(&situation.current).chain(all)) {
+                break;
+            }
+            let is_whole = is_wholly_over(all);
+            if !is_whole && backoff.pause(&deadline).is_err() {
+                break;
+            }
+            // After the job, so that nothing of what it shows is missing in them.
+            situation.new = self.ours(dashboard.jobs(List::New)?);
+            situation.current = self.ours(dashboard.jobs(List::Current)?);
+            if is_whole {
+                break;
+            }
+            if let Some(all) = dashboard.job(self.job_id)? {
+                situation.all = Some(all);
+            }
+        }
+        Ok(())
+    }
+
+    /// The remembered tasks that are not in the job any more, nor anywhere else: HTTP 500 has many reasons, a job that
+    /// is shown without the task has one.
+    fn vanished(&self, dashboard: &Dashboard, situation: &Situation) -> Result<BTreeSet<TaskId>, Failure> {
+        let Some(all) = &situation.all else {
+            return Ok(BTreeSet::new());
+        };
+        let there = || situation.new.iter().chain(&situation.current).chain(all);
+        let mut vanished = BTreeSet::new();
+        for task in situation.known.keys() {
+            if there().any(|there| there.id == *task) {
+                continue;
+            }
+            match dashboard.task(self.job_id, task) {
+                Err(DashboardError::Answer { status: 500, .. }) => {
+                    vanished.insert(task.clone());
+                }
+                Err(error) => return Err(error).at_peer(DASHBOARD),
+                Ok(_) => {}
+            }
+        }
+        Ok(vanished)
+    }
+
     /// Takes tasks for current ones that are in no list of the dashboard: those that have failed, to resume them, and
-    /// what an image undoes that is to be written. The dashboard gives that out anew with the image, but a post that was
-    /// on its way may have closed it again. Of a booking that is over, the SSH tasks, which the dashboard leaves as they
-    /// were: their users would read for ever that their keys open something.
+    /// what is undone or untrue once a host gets an image or networks. The dashboard gives that out anew with the image,
+    /// but a post that was on its way may have closed it again. Of a booking that is over, the SSH tasks, which the
+    /// dashboard leaves as they were: their users would read for ever that their keys open something.
     fn take_up(&self, dashboard: &Dashboard, situation: &mut Situation) -> Result<(), Failure> {
-        let Some(all) = situation.all.as_deref() else {
+        let Some(all) = situation.all.clone() else {
             return Ok(());
         };
-        let over = is_over(all);
-        let listed = || situation.new.iter().chain(&situation.current);
-        let imaged: BTreeSet<_> = listed()
-            .filter(|task| matches!(task.work, Work::Hardware { .. }))
-            .filter_map(|task| task.work.host())
-            .collect();
-        let is_undone = |task: &Task| match &task.work {
-            Work::Network { host, .. } => imaged.contains(host),
-            Work::Key { hosts, .. } => hosts.iter().any(|host| imaged.contains(host)),
-            _ => false,
-        };
-        let has_failed = |task: &Task| {
+        let record = |task: &Task| {
             let known = situation.known.get(&task.id);
-            let record = known.and_then(|known| known.record.as_ref());
-            record.is_some_and(|record| record.state == 300 && !record.release)
+            known.and_then(|known| known.record.as_ref())
         };
-        let is_open = |task: &Task| {
-            let known = situation.known.get(&task.id);
-            let record = known.and_then(|known| known.record.as_ref());
-            matches!(task.work, Work::Key { .. }) && record.is_some_and(|r| !r.release || r.state != 200)
-        };
-        let wanted = |task: &&Task| match over {
-            true => is_open(task),
-            false => is_undone(task) || (self.resume && has_failed(task)),
-        };
-        let taken: Vec<Task> = situation
-            .all
-            .iter()
-            .flatten()
-            .filter(wanted)
-            .filter(|task| listed().all(|listed| listed.id != task.id))
-            .cloned()
-            .collect();
-        for task in taken {
-            match dashboard.task(self.job_id, &task.id).at_peer(DASHBOARD) {
-                Ok(delta) => situation.current.push(task.with_delta(delta)),
-                // The rest of a booking that is over is taken back nevertheless, and with its hosts this access.
-                Err(failure) if over => {
+        if is_over(&all) {
+            let is_open = |task: &&Task| {
+                matches!(task.work, Work::Key { .. })
+                    && record(task).is_some_and(|r| !r.release || r.state != 200)
+            };
+            for task in all.iter().filter(is_open).collect::<Vec<_>>() {
+                // The rest of the booking is taken back nevertheless, and with its hosts this access.
+                if let Err(failure) = self.take_up_this(dashboard, situation, task) {
                     tracing::warn!(task = %task.id, error = failure.error, "the task can't be read");
                 }
-                Err(failure) => return Err(failure),
             }
+            return Ok(());
+        }
+        let has_failed =
+            |task: &&Task| record(task).is_some_and(|record| record.state == 300 && !record.release);
+        let failed = all.iter().filter(|task| self.resume && has_failed(task));
+        for task in failed.collect::<Vec<_>>() {
+            self.take_up_this(dashboard, situation, task)?;
+        }
+        let hardware = |work: &Work| matches!(work, Work::Hardware { .. });
+        let imaged = hosts_of(situation, hardware);
+        for task in &all {
+            if matches!(&task.work, Work::Network { host, .. } if imaged.contains(host)) {
+                self.take_up_this(dashboard, situation, task)?;
+            }
+        }
+        let makes = |work: &Work| matches!(work, Work::Hardware { .. } | Work::Network { .. });
+        let changed = hosts_of(situation, makes);
+        for task in &all {
+            if matches!(&task.work, Work::Key { hosts, .. } if hosts.iter().any(|host| changed.contains(host)))
+            {
+                self.take_up_this(dashboard, situation, task)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn take_up_this(
+        &self,
+        dashboard: &Dashboard,
+        situation: &mut Situation,
+        task: &Task,
+    ) -> Result<(), Failure> {
+        let mut listed = situation.new.iter().chain(&situation.current);
+        if listed.all(|listed| listed.id != task.id) {
+            let delta = dashboard.task(self.job_id, &task.id).at_peer(DASHBOARD)?;
+            situation.current.push(task.with_delta(delta));
         }
         Ok(())
     }
@@ -240,6 +302,25 @@ impl Args {
         }
         Ok(None)
     }
+}
+
+/// The hosts of those tasks in the dashboard's lists that are such work.
+fn hosts_of(situation: &Situation<'_>, is_such: impl Fn(&Work) -> bool) -> BTreeSet<HostName> {
+    let listed = situation.new.iter().chain(&situation.current);
+    let such = listed.filter(|task| is_such(&task.work));
+    such.filter_map(|task| task.work.host().cloned()).collect()
+}
+
+/// Whether none of these tasks is as it was while the booking ran.
+fn is_wholly_over(tasks: &[Task]) -> bool {
+    let powered = powered(tasks);
+    let mut changed = tasks.iter().filter(|task| {
+        matches!(
+            task.work,
+            Work::Hardware { .. } | Work::Network { .. } | Work::Vpn { .. }
+        )
+    });
+    changed.all(|task| task.work.is_release(&powered))
 }
 
 /// The hosts that other jobs have: as the ledger says, and as their tasks say that are to take them back.

@@ -37,9 +37,12 @@ pub struct Record {
 }
 
 impl Record {
-    /// Whether the task has been done, now or in an earlier round.
+    /// Whether the task has been done, now or in an earlier round, and is not proven to be taken back.
     pub fn has_given(&self) -> bool {
-        self.given || (!self.release && self.state == 200)
+        match self.state {
+            200 => !self.release,
+            _ => self.given,
+        }
     }
 
     /// What a piece of work is called at the peers: the same work has the same name, however often it is run.

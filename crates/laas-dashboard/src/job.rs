@@ -84,6 +84,17 @@ pub enum Work {
     Malformed { kind: String, why: String },
 }
 
+/// A part of a host that a task makes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    Hardware,
+    Network,
+}
+
+impl Part {
+    pub const ALL: [Self; 2] = [Self::Hardware, Self::Network];
+}
+
 /// A VLAN on an interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Vlan {
@@ -190,6 +201,20 @@ impl Task {
         }
     }
 
+    /// Which part of which hosts the task makes, also if it can't be worked on; nothing if it is no such task.
+    pub fn makes(&self) -> Option<(Part, Vec<HostName>)> {
+        let map = self.delta.as_object()?;
+        match self.kind.as_str() {
+            "hardware" => Some((Part::Hardware, name(map, "id").into_iter().collect())),
+            "network" => {
+                let hosts = map.iter().filter(|(_, value)| !value.is_string());
+                let hosts = hosts.filter_map(|(host, _)| host.parse().ok());
+                Some((Part::Network, hosts.collect()))
+            }
+            _ => None,
+        }
+    }
+
     /// See [`digest`].
     pub fn digest(&self) -> String {
         digest(&self.delta)
@@ -223,9 +248,10 @@ impl Work {
 }
 
 /// Whether these are tasks of a job whose booking is over.
-pub fn is_over(tasks: &[Task]) -> bool {
-    let powered = powered(tasks);
-    tasks.iter().any(|task| task.work.is_release(&powered))
+pub fn is_over<'a>(tasks: impl IntoIterator<Item = &'a Task, IntoIter: Clone>) -> bool {
+    let mut tasks = tasks.into_iter();
+    let powered = powered(tasks.clone());
+    tasks.any(|task| task.work.is_release(&powered))
 }
 
 /// The hosts that are to be on: all whose hardware task does not say `off`, also one that can't be worked on, such as

@@ -11,5 +11,5 @@ pub mod software;
 
 pub use carried::{Carried, Lists, carried};
 pub use client::{BmcAccess, Dashboard, DashboardError, List};
-pub use job::{Job, Task, Vlan, Work, digest, is_over};
+pub use job::{Job, Task, Vlan, Work, digest, is_over, powered};
 pub use plan::{Known, Other, Plan, Situation, TaskRef, plan};

@@ -12,6 +12,8 @@ use laas_core::config::Config;
 use laas_core::datastore::{Datastore, DatastoreError};
 use laas_core::engine::{Engine, EngineError};
 use laas_core::failure::Context as _;
+use laas_core::ledger::Record;
+use laas_core::names::TaskId;
 use laas_core::wait::{self, Deadline, Ended, Stop};
 use laas_core::{Failure, Kind, action, config, failure, ledger};
 use laas_dashboard::{Dashboard, DashboardError, List};
@@ -86,6 +88,8 @@ struct Sensor {
     looks: u32,
     /// The work of jobs that were in no list when all were last read.
     missing: BTreeMap<u64, BTreeSet<Piece>>,
+    /// Remembered tasks that were in no job when all jobs were last asked for.
+    vanished: BTreeSet<TaskId>,
 }
 
 /// The sensor's command line, which has nothing but its help.
@@ -130,6 +134,7 @@ fn run() -> Result<(), Failure> {
         schedule: Schedule::new(poll),
         looks: 0,
         missing: BTreeMap::new(),
+        vanished: BTreeSet::new(),
     };
     lost_actions::watch(
         sensor.engine.clone(),
@@ -199,6 +204,11 @@ impl Sensor {
                 let done = done.iter().map(|job| job.id).collect();
                 self.missing = left_over(&ledger, &work, Some(&done));
             }
+            if self.looks.is_multiple_of(LOOKS_AT_DONE) {
+                let (vanished, error) = vanished(&dashboard, &ledger);
+                self.vanished = vanished;
+                failed = error.map(LookError::Dashboard).or(failed);
+            }
             self.looks = self.looks.wrapping_add(1);
             let missing = self
                 .missing
@@ -207,6 +217,10 @@ impl Sensor {
             let missing: Vec<_> = missing.map(|(job, pieces)| (*job, pieces.clone())).collect();
             for (job, pieces) in left_over(&ledger, &work, None).into_iter().chain(missing) {
                 work.entry(job).or_insert(pieces);
+            }
+            for (task, record) in ledger.iter().filter(|(task, _)| self.vanished.contains(task)) {
+                let piece = (task.clone(), format!("{}:{}", record.digest, record.state));
+                work.entry(record.job).or_default().insert(piece);
             }
         }
         let now = Instant::now();
@@ -245,6 +259,30 @@ impl Sensor {
         let dashboard = Dashboard::new(&self.config, &token, self.timeout)?;
         Ok(self.dashboard.insert(dashboard).clone())
     }
+}
+
+/// The remembered tasks that the dashboard took out of jobs that it still has. A job that can't be read hides no other.
+fn vanished(
+    dashboard: &Dashboard,
+    ledger: &[(TaskId, Record)],
+) -> (BTreeSet<TaskId>, Option<DashboardError>) {
+    let mut vanished = BTreeSet::new();
+    let mut failed = None;
+    let jobs: BTreeSet<u64> = ledger.iter().map(|(_, record)| record.job).collect();
+    for job in jobs {
+        let tasks = match dashboard.job(job) {
+            Ok(Some(tasks)) => tasks,
+            Ok(None) => continue,
+            Err(error) => {
+                failed = Some(error);
+                continue;
+            }
+        };
+        let of_job = ledger.iter().filter(|(_, record)| record.job == job);
+        let gone = of_job.filter(|(id, _)| tasks.iter().all(|task| task.id != *id));
+        vanished.extend(gone.map(|(id, _)| id.clone()));
+    }
+    (vanished, failed)
 }
 
 fn stop_on_signal() {

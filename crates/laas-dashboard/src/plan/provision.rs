@@ -57,6 +57,8 @@ pub struct Key {
     pub task: TaskRef,
     pub key: String,
     pub hosts: Vec<HostName>,
+    /// Of these hosts those that this booking did not make, so that nobody is let in there.
+    pub unavailable: Vec<HostName>,
 }
 
 /// The disk of a host that is to become an image.
@@ -78,6 +80,8 @@ pub struct Software {
     pub task: TaskRef,
     #[serde(flatten)]
     pub opnfv: Opnfv,
+    /// Hosts that this booking did not make.
+    pub unavailable: Vec<HostName>,
 }
 
 /// The tasks that can be done, by what they are about.
@@ -95,11 +99,17 @@ impl Sorted {
         matches!(work, Work::Snapshot { host, .. } if self.snapshots.iter().any(|s| s.host == *host))
     }
 
-    /// Puts the task where it belongs.
+    /// Puts the task where it belongs. `unmade` are those of its hosts that this booking did not make.
     ///
     /// # Errors
     /// Why it can't be done.
-    pub fn insert(&mut self, task: TaskRef, work: Work, situation: &Situation<'_>) -> Result<(), Refusal> {
+    pub fn insert(
+        &mut self,
+        task: TaskRef,
+        work: Work,
+        unmade: Vec<HostName>,
+        situation: &Situation<'_>,
+    ) -> Result<(), Refusal> {
         let malformed = |kind: &str, why: String| Err(("malformed", json!({"kind": kind, "why": why})));
         match work {
             Work::Hardware {
@@ -123,6 +133,9 @@ impl Sorted {
                 Ok(())
             }
             Work::Hardware { .. } => malformed("hardware", "the image or the hostname is missing".to_owned()),
+            Work::Network { host, .. } | Work::Snapshot { host, .. } if !unmade.is_empty() => {
+                Err(("unmade", json!({"host": host})))
+            }
             Work::Network { host, interfaces } => {
                 let entry = self.host(host);
                 if entry.network.is_some() {
@@ -138,7 +151,12 @@ impl Sorted {
                 if entry.key.is_some() {
                     return malformed("SSH", "there is another one for the same user".to_owned());
                 }
-                entry.key = Some(Key { task, key, hosts });
+                entry.key = Some(Key {
+                    task,
+                    key,
+                    hosts,
+                    unavailable: unmade,
+                });
                 Ok(())
             }
             Work::Vpn { user, .. } => {
@@ -160,7 +178,11 @@ impl Sorted {
                 Ok(())
             }
             Work::Software(Some(opnfv)) => {
-                self.software.push(Software { task, opnfv });
+                self.software.push(Software {
+                    task,
+                    opnfv,
+                    unavailable: unmade,
+                });
                 Ok(())
             }
             Work::Software(None) => malformed("software", "it names no installer".to_owned()),

@@ -16,6 +16,8 @@ const MOST_KEYS: usize = 64 << 10;
 /// What is to be taken back.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Release {
+    /// Whether the whole booking is over; otherwise only this of it is.
+    pub over: bool,
     pub hosts: Vec<ReleasedHost>,
     /// The tasks of the hosts, which end last and together.
     pub host_tasks: Vec<HostTask>,
@@ -31,7 +33,8 @@ pub struct ReleasedHost {
     pub host: HostName,
     /// Its hardware and its network.
     pub tasks: Vec<TaskRef>,
-    /// Its users were let in at some time; without that there are no keys of theirs on it.
+    /// Its users were let in at some time, and it is not proven since that all of it was taken back. Without that there
+    /// are no keys of theirs on it.
     pub given: bool,
     /// Another job has already written its disk, so that nothing is left there of this one, and nothing may be touched.
     pub taken: Option<u64>,
@@ -106,8 +109,9 @@ impl Ended {
     }
 
     /// All that is to be taken back: what the dashboard says now, and what only the lab remembers: releases that
-    /// failed, which the dashboard never hands out again, and all of a job that was deleted.
-    pub fn release(mut self, draft: &mut Draft<'_>) -> Option<Release> {
+    /// failed, which the dashboard never hands out again, all of a job that was deleted, and what has vanished from a job
+    /// that is there, which while the booking runs (not `over`) is all.
+    pub fn release(mut self, draft: &mut Draft<'_>, over: bool) -> Release {
         let deleted = draft.situation.all.is_none();
         let listed: BTreeSet<TaskId> = draft
             .plan
@@ -125,7 +129,13 @@ impl Ended {
                 continue;
             };
             let settled = record.release && record.state == 200;
-            if listed.contains(id) || settled || !(record.release || deleted) {
+            let vanished = draft.situation.vanished.contains(id);
+            let wanted = match over {
+                true => record.release || deleted || vanished,
+                false => vanished && !draft.is_still_booked(record),
+            };
+            let is_held = record.host.as_ref().is_some_and(|host| draft.held.contains(host));
+            if listed.contains(id) || settled || is_held || !wanted {
                 continue;
             }
             let record = Record {
@@ -137,7 +147,11 @@ impl Ended {
                 ..record.clone()
             };
             let (host, user) = (record.host.clone(), record.user);
-            let task = draft.take(id.clone(), record);
+            let task = match over {
+                true => draft.take(id.clone(), record),
+                // The dashboard has nobody who could be told that it is begun.
+                false => draft.remember(id.clone(), record),
+            };
             match (host, user) {
                 (Some(host), _) => self.hosts.entry(host).or_default().push(task),
                 (_, Some(user)) => self.user(user).tasks.push(task),
@@ -172,13 +186,14 @@ impl Ended {
             .iter()
             .flat_map(|host| host.tasks.iter().map(move |task| host_task(host, task)))
             .collect();
-        Some(Release {
+        Release {
+            over,
             hosts,
             host_tasks,
             users: self.users.into_values().collect(),
             user_keys: user_keys(draft.situation),
             others: self.others,
-        })
+        }
     }
 
     fn user(&mut self, user: u64) -> &mut ReleasedUser {
@@ -191,12 +206,9 @@ impl Ended {
 }
 
 fn user_keys(situation: &Situation<'_>) -> Vec<ReleasedKey> {
-    let tasks = [&situation.new, &situation.current]
-        .into_iter()
-        .chain(&situation.all);
     let mut keys = Vec::new();
     let mut left = MOST_KEYS;
-    for task in tasks.flatten() {
+    for task in situation.every_task() {
         let Work::Key { user, key, .. } = &task.work else {
             continue;
         };
@@ -213,13 +225,26 @@ fn user_keys(situation: &Situation<'_>) -> Vec<ReleasedKey> {
 }
 
 impl Draft<'_> {
-    /// Whether anything that the lab remembers of the host was done once.
+    /// Whether something of the host was given and it is not proven since that all of it was taken back, which is proven
+    /// of a host as a whole.
     fn has_given(&self, host: &HostName) -> bool {
         let known = self.situation.known.values();
         let records = known.filter_map(|known| known.record.as_ref());
-        records
-            .filter(|r| r.host.as_ref() == Some(host))
-            .any(Record::has_given)
+        let records: Vec<_> = records.filter(|r| r.host.as_ref() == Some(host)).collect();
+        let is_taken_back = records.iter().any(|record| record.release && record.state == 200);
+        !is_taken_back && records.into_iter().any(Record::has_given)
+    }
+
+    /// Whether the dashboard still asks for what the record is about, by another task.
+    fn is_still_booked(&self, record: &Record) -> bool {
+        match (&record.host, record.user) {
+            (Some(host), _) => self.makers.contains_key(host),
+            (None, Some(user)) => {
+                let mut tasks = self.situation.every_task();
+                tasks.any(|task| matches!(task.work, Work::Vpn { user: of, .. } if of == user))
+            }
+            (None, None) => true,
+        }
     }
 
     /// Gives a claimed task back.

@@ -66,11 +66,11 @@ fn a_new_booking() {
         .map(|part| value[part].as_array().unwrap().clone());
     let lines: Vec<_> = parts.iter().flatten().map(Value::to_string).collect();
     insta::assert_snapshot!(lines.join("\n"), @r#"
-    {"host":"pod1","hardware":{"task":"aebe085c-2b8c-4dfc-a4fc-bb2fa5bb41da","image":17,"hostname":"jump","ipmi":true},"network":{"task":"7f9e2b72-dc6f-4a3f-8310-2f8559277add","interfaces":{"02:00:00:00:01:01":[{"vlan_id":11,"tagged":false},{"vlan_id":103,"tagged":true}],"02:00:00:00:01:02":[{"vlan_id":104,"tagged":false},{"vlan_id":105,"tagged":true}],"02:00:00:00:01:03":[]},"vlans":[11,104]},"tasks":[{"task":"7f9e2b72-dc6f-4a3f-8310-2f8559277add"},{"task":"aebe085c-2b8c-4dfc-a4fc-bb2fa5bb41da"}]}
-    {"host":"pod2","hardware":{"task":"b5b58f91-9376-4bf0-89e5-b9585a430fce","image":22,"hostname":"compute1","ipmi":true},"network":{"task":"27e10fb2-bd57-4e41-9d6e-6aba9960dd72","interfaces":{"02:00:00:00:02:01":[{"vlan_id":11,"tagged":false},{"vlan_id":103,"tagged":true}],"02:00:00:00:02:02":[{"vlan_id":104,"tagged":false},{"vlan_id":105,"tagged":true}],"02:00:00:00:02:03":[]},"vlans":[11,104]},"tasks":[{"task":"27e10fb2-bd57-4e41-9d6e-6aba9960dd72"},{"task":"b5b58f91-9376-4bf0-89e5-b9585a430fce"}]}
-    {"user":3,"key":{"task":"469efecb-d675-4ed1-9131-daf7b0a2236a","key":"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAITestOnlyKeyForAlice alice@example","hosts":["pod1","pod2"]},"vpn":{"task":"fd802dd9-a428-4e77-bee6-9728f799594d"}}
-    {"user":4,"key":{"task":"35dfef20-7db7-4911-97d4-f2f6b7ea1564","key":"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAITestOnlyKeyForBob bob@example","hosts":["pod1","pod2"]},"vpn":{"task":"968c4714-6617-4f75-8591-5869679a47cd"}}
-    {"task":"401e1640-24e6-4b57-865a-5f2541ee1b65","installer":"Fuel","scenario":"os-nosdn-nofeature-noha","pdf":"/api/labs/UNH_IOL/booking/1/pdf","idf":"/api/labs/UNH_IOL/booking/1/idf","roles":[{"host":"pod1","role":"Jumphost"},{"host":"pod2","role":"Compute"}]}
+    {"host":"pod1","hardware":{"task":"aebe085c-2b8c-4dfc-a4fc-bb2fa5bb41da","image":17,"hostname":"jump","ipmi":true},"network":{"task":"7f9e2b72-dc6f-4a3f-8310-2f8559277add","interfaces":{"02:00:00:00:01:01":[{"vlan_id":11,"tagged":false},{"vlan_id":103,"tagged":true}],"02:00:00:00:01:02":[{"vlan_id":104,"tagged":false},{"vlan_id":105,"tagged":true}],"02:00:00:00:01:03":[]},"vlans":[11,104]},"tasks":[{"task":"aebe085c-2b8c-4dfc-a4fc-bb2fa5bb41da"},{"task":"7f9e2b72-dc6f-4a3f-8310-2f8559277add"}]}
+    {"host":"pod2","hardware":{"task":"b5b58f91-9376-4bf0-89e5-b9585a430fce","image":22,"hostname":"compute1","ipmi":true},"network":{"task":"27e10fb2-bd57-4e41-9d6e-6aba9960dd72","interfaces":{"02:00:00:00:02:01":[{"vlan_id":11,"tagged":false},{"vlan_id":103,"tagged":true}],"02:00:00:00:02:02":[{"vlan_id":104,"tagged":false},{"vlan_id":105,"tagged":true}],"02:00:00:00:02:03":[]},"vlans":[11,104]},"tasks":[{"task":"b5b58f91-9376-4bf0-89e5-b9585a430fce"},{"task":"27e10fb2-bd57-4e41-9d6e-6aba9960dd72"}]}
+    {"user":3,"key":{"task":"469efecb-d675-4ed1-9131-daf7b0a2236a","key":"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAITestOnlyKeyForAlice alice@example","hosts":["pod1","pod2"],"unavailable":[]},"vpn":{"task":"fd802dd9-a428-4e77-bee6-9728f799594d"}}
+    {"user":4,"key":{"task":"35dfef20-7db7-4911-97d4-f2f6b7ea1564","key":"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAITestOnlyKeyForBob bob@example","hosts":["pod1","pod2"],"unavailable":[]},"vpn":{"task":"968c4714-6617-4f75-8591-5869679a47cd"}}
+    {"task":"401e1640-24e6-4b57-865a-5f2541ee1b65","installer":"Fuel","scenario":"os-nosdn-nofeature-noha","pdf":"/api/labs/UNH_IOL/booking/1/pdf","idf":"/api/labs/UNH_IOL/booking/1/idf","roles":[{"host":"pod1","role":"Jumphost"},{"host":"pod2","role":"Compute"}],"unavailable":[]}
     {"task":"8ff41f0b-2f37-4a77-bbf0-1b6342f4c8f6","host":"pod1","snapshot":"snapshot_5","network":{"interfaces":{"02:00:00:00:01:01":[{"vlan_id":11,"tagged":false},{"vlan_id":103,"tagged":true}],"02:00:00:00:01:02":[{"vlan_id":104,"tagged":false},{"vlan_id":105,"tagged":true}],"02:00:00:00:01:03":[]},"vlans":[11,104]}}
     "#);
 }
@@ -190,12 +190,12 @@ fn the_end_of_the_booking_between_two_looks_stops_provisioning() {
         ..new(before)
     });
     assert!(plan.hosts.is_empty() && plan.users.is_empty());
-    // pod2, all networks and VPN accounts wait for the next look.
-    assert_eq!(plan.skipped.len(), 5);
+    // All but the keys and the software waits for the next look, also pod1, whose networks are still to come.
+    assert_eq!(plan.skipped.len(), 7);
     assert!(plan.skipped.iter().all(|task| !plan.claims.contains_key(task)));
     assert_eq!(
         taken_back(&plan),
-        json!({"hosts": {"pod1": 1}, "users": [], "others": 2, "refused": ["ended", "ended"]})
+        json!({"hosts": {}, "users": [], "others": 2, "refused": ["ended"]})
     );
 }
 
@@ -214,11 +214,15 @@ fn a_host_without_networks_is_no_release() {
         let mut delta = hardware().delta;
         delta[key] = value;
         let with = plan_new(vec![network(), Task::new(id(2), "hardware", delta)]);
-        assert!(with.release.is_none() && with.unsupported.len() == 1, "{key}");
+        // Nor are the networks given of a host that is not made.
+        let refused: Vec<_> = with.unsupported.iter().map(|u| u.kind).collect();
+        assert_eq!(refused, ["malformed", "unmade"], "{key}");
+        assert!(with.release.is_none() && with.hosts.is_empty(), "{key}");
     }
     // The hardware is done already, and in no list that was asked.
     let later = plan(Situation {
         all: Some(vec![network(), hardware()]),
+        known: [known(2, 200, false)].into(),
         ..new(vec![network()])
     });
     assert!(later.hosts[0].network.is_some() && later.release.is_none());
@@ -240,6 +244,134 @@ fn on(host: &str) -> Value {
     json!({"id": host, "image": 17, "hostname": "a", "power": "on"})
 }
 
+/// The tasks `first` and the next one, which make the host.
+fn makers(first: u8, host: &str) -> Vec<Task> {
+    let networks = json!({host: {"02:00:00:00:01:01": [{"vlan_id": 11, "tagged": false}]}});
+    vec![
+        Task::new(id(first), "hardware", on(host)),
+        Task::new(id(first + 1), "network", networks),
+    ]
+}
+
+/// A task of pod1 that the lab remembers.
+fn known(task: u8, state: u16, release: bool) -> (laas_core::names::TaskId, Known) {
+    let record = Record {
+        job: 1,
+        state,
+        release,
+        host: Some("pod1".parse().unwrap()),
+        ..Record::default()
+    };
+    let record = Some(record);
+    (id(task), Known { record, busy: false })
+}
+
+/// In whatever order the dashboard shows a booking's tasks and however the runs are split.
+#[test]
+fn nobody_is_let_in_on_a_host_that_this_booking_did_not_make() {
+    let key =
+        json!({"access_type": "ssh", "user": 3, "revoke": false, "context": {"key": "k", "hosts": ["pod1"]}});
+    let snapshot = json!({"host": "pod1", "dashboard_id": 5});
+    // What is remembered of the hardware and of the network task, and what becomes of the key.
+    for (hardware, network, expected) in [
+        (Some(200), Some(200), "given"),
+        (Some(300), Some(300), "unavailable"),
+        (Some(200), Some(300), "unavailable"),
+        (Some(300), Some(200), "unavailable"),
+        (None, Some(200), "unavailable"),
+        (Some(200), None, "unavailable"),
+        (Some(100), Some(200), "waits"),
+        (Some(200), Some(0), "waits"),
+    ] {
+        let states = [(1, hardware), (2, network)];
+        let records = states
+            .into_iter()
+            .filter_map(|(n, state)| Some(known(n, state?, false)));
+        let tasks = vec![
+            Task::new(id(5), "access", key.clone()),
+            Task::new(id(6), "snapshot", snapshot.clone()),
+        ];
+        let planned = plan(Situation {
+            all: Some([makers(1, "pod1"), tasks.clone()].concat()),
+            known: records.collect(),
+            ..new(tasks)
+        });
+        let found = planned
+            .users
+            .first()
+            .map(|user| user.key.as_ref().unwrap().unavailable.len());
+        let found = match (found, planned.snapshots.len(), planned.unsupported.len()) {
+            (Some(0), 1, 0) => "given",
+            (Some(1), 0, 1) => "unavailable",
+            (None, 0, 0) => "waits",
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(found, expected, "{hardware:?} {network:?}");
+    }
+    // A refused image, in both dialects, and a host that has no hardware task at all.
+    for image in [json!(-1), json!("-1"), json!("ubuntu2004")] {
+        let mut refused = on("pod1");
+        refused["image"] = image;
+        let mut tasks = makers(1, "pod1");
+        tasks[0] = Task::new(id(9), "hardware", refused);
+        tasks.push(Task::new(id(1), "access", key.clone()));
+        for tasks in [tasks.clone(), tasks[1..].to_vec()] {
+            let planned = plan_new(tasks);
+            assert!(planned.hosts.is_empty());
+            assert_eq!(planned.users[0].key.as_ref().unwrap().unavailable.len(), 1);
+        }
+    }
+}
+
+#[test]
+fn what_has_vanished_from_a_running_booking_is_taken_back_and_the_rest_goes_on() {
+    let rest = makers(3, "pod2");
+    let situation = || Situation {
+        all: Some(rest.clone()),
+        known: [known(1, 200, false), known(2, 200, false)].into(),
+        vanished: [id(1), id(2)].into(),
+        ..new(rest.clone())
+    };
+    let planned = plan(situation());
+    assert_eq!(taken_back(&planned)["hosts"], json!({"pod1": 2}));
+    assert!(!planned.release.as_ref().unwrap().over && planned.release.unwrap().hosts[0].given);
+    assert_eq!((planned.hosts.len(), planned.tasks.len()), (1, 2));
+    assert!(planned.claims[&id(1)].release);
+    // A host that the dashboard still asks for by another task is its tenant's.
+    let planned = plan(Situation {
+        all: Some([rest.clone(), makers(1, "pod1")[1..].to_vec()].concat()),
+        vanished: [id(1)].into(),
+        ..situation()
+    });
+    assert!(planned.release.is_none());
+    // At the end of the booking nothing is forgotten.
+    let planned = plan(Situation {
+        all: Some(vec![Task::new(id(3), "hardware", off("pod2"))]),
+        new: vec![Task::new(id(3), "hardware", off("pod2"))],
+        ..situation()
+    });
+    assert_eq!(taken_back(&planned)["hosts"], json!({"pod1": 2, "pod2": 1}));
+}
+
+/// The second half of an end, and one that is handed out again.
+#[test]
+fn a_host_that_is_taken_back_is_not_taken_back_again() {
+    for (hardware, network, given) in [
+        (known(1, 200, false), known(2, 200, false), true),
+        (known(1, 300, true), known(2, 200, false), true),
+        (known(1, 200, true), known(2, 200, false), false),
+        (known(1, 200, true), known(2, 200, true), false),
+    ] {
+        let off = Task::new(id(1), "hardware", off("pod1"));
+        let shown = format!("{hardware:?} {network:?}");
+        let planned = plan(Situation {
+            known: [hardware, network].into(),
+            ..new(vec![off])
+        });
+        assert_eq!(planned.release.unwrap().hosts[0].given, given, "{shown}");
+    }
+}
+
 fn other(job: u64, begun: bool, imaged: bool) -> Other {
     Other {
         host: "pod1".parse().unwrap(),
@@ -254,11 +386,19 @@ fn other(job: u64, begun: bool, imaged: bool) -> Other {
 fn a_host_becomes_one_image_at_a_time() {
     let snapshot = |n, host| Task::new(id(n), "snapshot", json!({"host": host, "dashboard_id": n}));
     let tasks = vec![snapshot(5, "pod1"), snapshot(6, "pod1"), snapshot(7, "pod2")];
-    let first = plan_new(tasks.clone());
+    let made = |tasks: Vec<Task>| {
+        let makers = [(1, "pod1"), (3, "pod2")].map(|(n, host)| makers(n, host));
+        Situation {
+            all: Some(makers.concat().into_iter().chain(tasks.clone()).collect()),
+            known: [1, 2, 3, 4].map(|n| known(n, 200, false)).into(),
+            ..new(tasks)
+        }
+    };
+    let first = plan(made(tasks.clone()));
     let names: Vec<_> = first.snapshots.iter().map(|s| s.snapshot.as_str()).collect();
     assert_eq!(names, ["snapshot_5", "snapshot_7"]);
     assert_eq!(first.skipped, [id(6)]);
-    let next = plan_new(tasks[1..2].to_vec());
+    let next = plan(made(tasks[1..2].to_vec()));
     assert_eq!(next.snapshots.len(), 1);
 }
 
@@ -432,7 +572,7 @@ fn where_to_look_for_a_host() {
         "network",
         ports,
     );
-    let plan = plan_new(vec![task]);
+    let plan = plan_new(vec![task, Task::new(id(2), "hardware", on("pod1"))]);
     let network = plan.hosts[0].network.as_ref().unwrap();
     assert_eq!(
         network.cabling.vlans.iter().map(|v| v.get()).collect::<Vec<_>>(),

@@ -24,6 +24,13 @@ impl State {
         if let Some(host) = &spec.snapshot {
             tasks.push(self.snapshot_task(host));
         }
+        let mut uncreated = Vec::new();
+        if let Some(backwards) = self.one_by_one {
+            std::mem::swap(&mut uncreated, &mut tasks);
+            if !backwards {
+                uncreated.reverse();
+            }
+        }
         let mut booking = Booking {
             id,
             lab,
@@ -39,6 +46,7 @@ impl State {
             told_ready: false,
             told_over: false,
             tasks,
+            uncreated,
         };
         for wanted in booking.hosts.iter().flatten() {
             if let Some(host) = self.host_mut(&wanted.labid) {
@@ -90,6 +98,22 @@ impl State {
         Ok(())
     }
 
+    /// Forgets the host with its tasks; its booking goes on.
+    pub fn delete_host(&mut self, labid: &str) -> Result<(), Refused> {
+        self.host(labid)
+            .ok_or_else(|| Refused::UnknownHost(labid.to_owned()))?;
+        self.hosts.retain(|host| host.spec.labid != labid);
+        for booking in self.bookings.values_mut() {
+            let of_host = |task: &Task| matches!(&task.work, Work::Hardware { host, .. } | Work::Network { host, .. } if host == labid);
+            booking.tasks.retain(|task| !of_host(task));
+            booking.uncreated.retain(|task| !of_host(task));
+            if let Some(hosts) = &mut booking.hosts {
+                hosts.retain(|host| host.labid != labid);
+            }
+        }
+        Ok(())
+    }
+
     /// Frees the hosts and forgets the job, without any cleanup.
     pub fn delete(&mut self, id: u32) -> Result<(), Refused> {
         self.bookings.remove(&id).ok_or(Refused::UnknownBooking(id))?;
@@ -99,13 +123,23 @@ impl State {
 
     /// Turns the job of each ended booking into its cleanup, once. SSH and snapshot tasks stay as they are.
     pub fn booking_poll(&mut self) {
+        self.poll(|_| true, true);
+    }
+
+    /// The first half of [`State::booking_poll`], which does all of it later.
+    pub fn half_poll(&mut self) {
+        self.poll(|work| matches!(work, Work::Hardware { .. }), false);
+    }
+
+    fn poll(&mut self, is_changed: fn(&Work) -> bool, complete: bool) {
         let now = self.now();
         for booking in self
             .bookings
             .values_mut()
             .filter(|booking| !booking.complete && booking.is_over(now))
         {
-            for task in &mut booking.tasks {
+            booking.tasks.append(&mut booking.uncreated);
+            for task in booking.tasks.iter_mut().filter(|task| is_changed(&task.work)) {
                 match &mut task.work {
                     Work::Hardware { released, .. } | Work::Software { released, .. } => *released = true,
                     Work::Network { ports, .. } => ports.iter_mut().for_each(|(_, vlans)| vlans.clear()),
@@ -114,7 +148,7 @@ impl State {
                 }
                 task.status = 0;
             }
-            booking.complete = true;
+            booking.complete = complete;
         }
     }
 

@@ -149,6 +149,22 @@ impl Dashboard {
         self.lock().delete(booking)
     }
 
+    /// An administrator deletes the host: its hardware and network tasks vanish from its booking's job, which runs on.
+    pub fn delete_host(&self, labid: &str) -> Result<(), Refused> {
+        self.lock().delete_host(labid)
+    }
+
+    /// From now on the tasks of new bookings are created one by one, one whenever a list is read, the last ones first
+    /// if `backwards`; or all at once again.
+    pub fn create_one_by_one(&self, how: Option<bool>) {
+        self.lock().one_by_one = how;
+    }
+
+    /// The minute's poll has changed the hardware tasks of each booking that is over, and nothing else yet.
+    pub fn half_poll(&self) {
+        self.lock().half_poll();
+    }
+
     /// A user's Change/Reset of a booked host.
     pub fn reimage(&self, host: &str, image: i64) -> Result<(), Refused> {
         self.lock().reimage(host, image)

@@ -24,6 +24,8 @@ pub(super) struct State {
     pub done_broken: bool,
     pub posts: Vec<Post>,
     pub shuffle: Option<Shuffle>,
+    /// Whether tasks are created one by one, and then whether the last ones come first.
+    pub one_by_one: Option<bool>,
     /// The tasks that ask for the users of the VPN, by job.
     pub active_users: BTreeMap<u32, String>,
     /// How far the dashboard's clock is ahead of the machine's.
@@ -78,6 +80,8 @@ pub(super) struct Booking {
     pub told_ready: bool,
     pub told_over: bool,
     pub tasks: Vec<Task>,
+    /// Tasks that are still to be created, the next one last.
+    pub uncreated: Vec<Task>,
 }
 
 impl State {
@@ -102,6 +106,7 @@ impl State {
             done_broken: false,
             posts: Vec::new(),
             shuffle: None,
+            one_by_one: None,
             active_users: BTreeMap::new(),
             ahead: Duration::ZERO,
         }
@@ -129,6 +134,9 @@ impl State {
 
     /// The lab's jobs with a task in exactly this status, each with only those tasks.
     pub fn list(&mut self, lab: &str, status: i32) -> Value {
+        for booking in self.bookings.values_mut() {
+            booking.tasks.extend(booking.uncreated.pop());
+        }
         let mut shuffle = self.shuffle.take();
         let mut jobs = Vec::new();
         for booking in self.bookings.values().filter(|booking| booking.lab == lab) {

@@ -150,7 +150,8 @@ impl Soak {
             40..=43 => self.snapshot(),
             44..=46 => self.mistype().await,
             47..=59 => self.heal(),
-            60..=83 => self.break_something(),
+            60..=82 => self.break_something(),
+            83 => self.delete_a_host(),
             84..=89 => self.kill_an_action(true),
             90..=91 => self.kill_an_action(false),
             92..=94 => self.cut_the_power(),
@@ -165,6 +166,11 @@ impl Soak {
                 "the lists are shuffled".to_owned()
             }
             97 => self.use_fog_by_hand(),
+            98 => {
+                let how = self.dice.pick([None, Some(false), Some(true)]);
+                self.house.lab.dashboard().create_one_by_one(how);
+                format!("tasks come one by one, the last ones first: {how:?}")
+            }
             _ => {
                 self.restart_the_engine().await;
                 "the engine is killed".to_owned()
@@ -223,7 +229,8 @@ impl Soak {
         BookedHost {
             hostname: format!("node{}", self.dice.below(1000)),
             labid,
-            image: self.dice.pick([17, 22]),
+            // A snapshot whose number nobody has entered yet.
+            image: self.dice.pick([17, 17, 17, 22, 22, 22, -1]),
             role: Default::default(),
             networks,
         }
@@ -255,6 +262,17 @@ impl Soak {
         let job = self.dice.pick(jobs).job;
         let done = self.house.lab.dashboard().delete(job);
         format!("job {job} is deleted: {done:?}")
+    }
+
+    /// An administrator takes a host out of the dashboard, at most one, so that there is something to book.
+    fn delete_a_host(&mut self) -> String {
+        let dashboard = self.house.lab.dashboard();
+        if (1..=HOSTS).any(|number| dashboard.host(&format!("pod{number}")).is_none()) {
+            return "a host is deleted already".to_owned();
+        }
+        let host = self.host();
+        let done = self.house.lab.dashboard().delete_host(&host);
+        format!("{host} is deleted: {done:?}")
     }
 
     fn reimage(&mut self) -> String {
@@ -373,6 +391,7 @@ impl Soak {
             self.house.lab.faults().clear(&peer);
         }
         self.house.lab.dashboard().set_mail_down(false);
+        self.house.lab.dashboard().create_one_by_one(None);
         let tasks = self.house.lab.fog().tasks();
         for task in std::mem::take(&mut self.of_others) {
             let queued = tasks.iter().any(|t| t.id == task && t.state == 1);

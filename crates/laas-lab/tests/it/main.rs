@@ -31,5 +31,6 @@ mod operator;
 mod release;
 mod secrets;
 mod slapd;
+mod unmade;
 #[path = "../../../../tests/venv.rs"]
 mod venv;
