@@ -497,7 +497,12 @@ fn operators_are_told_by_a_report_that_is_killed() {
     let report = lab.pack.start(env!("CARGO_BIN_EXE_report_failure"), &args);
     let key = format!("told_{}", tasks[0]["task"].as_str().unwrap());
     wait_for("the note of what was told", || {
-        (!lab.pack.key(&key).is_null()).then_some(())
+        // Before the operators are told it has no digest.
+        let told = lab.pack.key(&key);
+        told["digest"]
+            .as_str()
+            .is_some_and(|digest| !digest.is_empty())
+            .then_some(())
     });
     report.kill();
     assert_eq!(lab.bot.messages().len(), 1);
