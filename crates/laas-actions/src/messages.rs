@@ -165,7 +165,7 @@ mod tests {
             (
                 "keys",
                 json!({"account": "opnfv", "port": 22, "hosts": [{"host": "pod1", "address": "10.11.0.5"}], "unusable": [{"user": 3, "why": "there are options before the key"}]}),
-                "Your SSH key opens the account opnfv on:\npod1: ssh opnfv@10.11.0.5\nOf what you have uploaded something can't be used: there are options before the key.",
+                "Your SSH key opens the account opnfv:\npod1: ssh opnfv@10.11.0.5\nOf what you have uploaded something can't be used: there are options before the key.",
             ),
             (
                 "unusable_key",
@@ -238,13 +238,18 @@ mod tests {
             "uid": "kati4", "password": "pw", "what": "the software", "kind": "hardware", "why": "it names no image",
         });
         for event in EVENTS {
-            for (kind, reset) in [("ended", false), ("unknown", true), ("malformed", true)] {
+            for (kind, reset) in [
+                ("ended", false),
+                ("unmade", false),
+                ("unknown", true),
+                ("malformed", true),
+            ] {
                 let mut facts = facts.clone();
                 facts["type"] = json!(kind);
                 facts["reset"] = json!(reset);
                 let said = plain(event.name, &facts).unwrap();
                 let name = event.name;
-                let failed = ["failure", "unsupported"].contains(&name);
+                let failed = ["failure", "unsupported", "unusable_key"].contains(&name);
                 assert_eq!(said.starts_with("FAILED: "), failed, "{name}: {said}");
                 let resets = name == "failure" && reset;
                 assert_eq!(said.contains("Reset"), resets, "{name}: {said}");
