@@ -46,6 +46,8 @@ const LONGEST: &[(&str, u64)] = &[
     ("opnfv_deploy", MOST_TIMEOUT + 2 * MOST_BOOT + 20 * MOST_CALL),
     // A job that is nowhere is looked for in every list, and its tasks one by one.
     ("plan_job", 40 * MOST_CALL),
+    // What FOG, the BMC, the switches and the dashboard are asked before a host is touched.
+    ("preflight", 50 * MOST_CALL),
     ("prepare_capture", 15 * MOST_CALL),
     ("reboot_host", MOST_BOOT + 10 * MOST_CALL),
     ("report_failure", 12 * MOST_CALL),

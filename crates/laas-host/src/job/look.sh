@@ -9,10 +9,11 @@ if [ ! -e "$dir/identity" ]; then
 fi
 if ! flock -n "$dir/lock" true; then
     echo running
-elif [ -e "$dir/status" ]; then
-    echo ended
+# One that is being stopped may leave a status in its last moment, which is about to be removed.
 elif [ -e "$dir/stopped" ]; then
     echo stopped
+elif [ -e "$dir/status" ]; then
+    echo ended
 elif [ "$(cat "$dir/boot")" = "$(cat /proc/sys/kernel/random/boot_id)" ]; then
     echo died
 else

@@ -27,6 +27,8 @@ processes() {
 
 all=$(processes)
 if [ -z "$all" ] && flock -n "$dir/lock" true; then
+    # It has ended by itself, and that counts.
+    if [ -e "$dir/status" ]; then rm -f "$dir/stopped"; fi
     echo none
     exit 0
 fi
