@@ -136,7 +136,7 @@ impl StorageNode {
             Some("takes no clients".to_owned())
         } else if !self.online {
             Some(format!(
-                "is offline: FOG can't connect to its FTP port, 21 of {}",
+                "is offline: FOG can't connect to {} within a second (FOG 1.5: to its FTP port, 21)",
                 self.ip
             ))
         } else {
